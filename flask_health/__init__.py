@@ -1,0 +1,36 @@
+"""Health probes for Flask that are true for all workers of a server.
+
+Reading order: `extension` wires the rooms to an app. `workers/gate` is the init gate and its life
+story, `workers/statedir` and `workers/watch` are how workers agree, `model/judge` decides, and
+`web/probe` answers.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+if t.TYPE_CHECKING:
+    from .exceptions import ConfigError as ConfigError
+    from .extension import HealthCheck as HealthCheck
+    from .model.report import Report as Report
+    from .model.status import Status as Status
+    from .workers.gate import Gate as Gate
+
+__all__ = ["ConfigError", "Gate", "HealthCheck", "Report", "Status"]
+
+_HOMES = {
+    "ConfigError": ".exceptions",
+    "Gate": ".workers.gate",
+    "HealthCheck": ".extension",
+    "Report": ".model.report",
+    "Status": ".model.status",
+}
+
+
+def __getattr__(name: str) -> t.Any:
+    # Imported when asked for: a command line that only reads the state directory needs no Flask.
+    import importlib
+
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name], __name__), name)

@@ -1,0 +1,238 @@
+"""Every `HEALTH_*` key: its default, its unit, what is right, and reading them all at once."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import dataclasses
+import json
+import logging
+import math
+import os
+import typing as t
+
+from .exceptions import ConfigError
+
+log = logging.getLogger("flask_health")
+
+PROBES = ("health", "live", "ready", "startup")
+
+
+class Wrong(Exception):
+    """A value is not right; the message says what would be."""
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise Wrong("a text that is not empty")
+    return value
+
+
+def _path_prefix(value: object) -> str:
+    if not isinstance(value, str) or not value.startswith("/") or value.endswith("/"):
+        raise Wrong("a path such as '/health' that starts with '/' and does not end with it")
+    if any(character in value for character in "<>?# "):
+        raise Wrong("a plain path such as '/health', without converters, query or spaces")
+    return value
+
+
+def _absolute(value: object) -> str:
+    if not isinstance(value, (str, os.PathLike)) or not os.path.isabs(value):
+        raise Wrong("the absolute path of a directory")
+    return os.fspath(value)
+
+
+def _flag(value: object) -> bool:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if isinstance(value, bool):
+        return value
+    if value in (0, 1):
+        return bool(value)
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    raise Wrong("True or False")
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            value = None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise Wrong("a number of seconds >= 0")
+    if math.isinf(value):
+        raise Wrong("a finite number of seconds")
+    return float(value)
+
+
+def _count(value: object) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise Wrong("a whole number >= 1")
+    return value
+
+
+def _one_of(*words: str) -> cabc.Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value not in words:
+            raise Wrong("one of " + ", ".join(repr(word) for word in words))
+        return t.cast(str, value)
+
+    return parse
+
+
+def _prefixes(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = _from_json(value)
+    if not isinstance(value, (list, tuple)) or not all(_is_path(item) for item in value):
+        raise Wrong("a list of path prefixes that start with '/'")
+    return tuple(value)
+
+
+def _aliases(value: object) -> dict[str, str]:
+    value = _from_json(value)
+    if not isinstance(value, dict) or not all(
+        _is_path(path) and path != "/" and probe in PROBES for path, probe in value.items()
+    ):
+        raise Wrong(
+            "a dict of paths to probes, such as {'/readyz': 'ready'}; the probes are "
+            + ", ".join(PROBES)
+        )
+    return dict(value)
+
+
+def _texts(value: object) -> dict[str, str]:
+    value = _from_json(value)
+    if not isinstance(value, dict) or not all(
+        isinstance(word, str) for pair in value.items() for word in pair
+    ):
+        raise Wrong("a dict of texts to texts")
+    return dict(value)
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("/") and "<" not in value
+
+
+def _from_json(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The configuration of one app, read once by `init_app`. Durations are in seconds.
+
+    :ivar gate_timeout: how long a business request may wait; None: 0 in a worker of a pre-fork
+        server, 30 s in a server of one.
+    :ivar workers: the number of workers of a server that cannot be asked; None: ask it.
+    """
+
+    url_prefix: str = "/health"
+    aliases: cabc.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    state_dir: str | None = None
+    workers: int | None = None
+    gate: bool = True
+    gate_timeout: float | None = None
+    gate_exempt: tuple[str, ...] = ()
+    setup_timeout: float | None = None
+    exit_on_setup_failure: bool = False
+    hold: t.Literal["siblings", "always", "never"] = "siblings"
+    min_workers: int = 1
+    details: t.Literal["authorized", "always", "never"] = "authorized"
+    token: str | None = dataclasses.field(default=None, repr=False)
+    version: str | None = None
+    service: str | None = None
+    description: str | None = None
+    links: cabc.Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+PARSERS: dict[str, cabc.Callable[[object], object]] = {
+    "url_prefix": _path_prefix,
+    "aliases": _aliases,
+    "state_dir": _absolute,
+    "workers": _count,
+    "gate": _flag,
+    "gate_timeout": _seconds,
+    "gate_exempt": _prefixes,
+    "setup_timeout": _seconds,
+    "exit_on_setup_failure": _flag,
+    "hold": _one_of("siblings", "always", "never"),
+    "min_workers": _count,
+    "details": _one_of("authorized", "always", "never"),
+    "token": _text,
+    "version": _text,
+    "service": _text,
+    "description": _text,
+    "links": _texts,
+}
+OPTIONAL = {field.name for field in dataclasses.fields(Config) if field.default is None}
+
+
+def read(config: cabc.Mapping[str, object], environ: cabc.Mapping[str, str]) -> Config:
+    """The configuration in an app's config, and for keys that it lacks in the environment.
+
+    A text key that `from_prefixed_env()` has turned into something else is taken verbatim from
+    the environment: `FLASK_HEALTH_VERSION=1.10` is not the number 1.1.
+
+    :raises ConfigError: naming every key that is wrong, its value, and what would be right.
+    """
+    values: dict[str, t.Any] = {}
+    wrong = []
+    for name, parse in PARSERS.items():
+        key = f"HEALTH_{name.upper()}"
+        found = _find(key, parse, config, environ)
+        if found is None:
+            if key not in config or name in OPTIONAL:
+                continue
+        try:
+            values[name] = parse(found)
+        except Wrong as right:
+            shown = "a secret" if name == "token" else repr(found)
+            wrong.append(f"'{key}' must be {right}, not {shown}.")
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    _warn_of_near_misses(config)
+    return Config(**values)
+
+
+def _find(
+    key: str,
+    parse: cabc.Callable[[object], object],
+    config: cabc.Mapping[str, object],
+    environ: cabc.Mapping[str, str],
+) -> object:
+    in_environ = environ.get(f"FLASK_{key}")
+    if key not in config or (
+        parse is _text and in_environ is not None and not isinstance(config[key], str)
+    ):
+        return in_environ
+    return config[key]
+
+
+def _warn_of_near_misses(config: cabc.Mapping[str, object]) -> None:
+    ours = [f"HEALTH_{name.upper()}" for name in PARSERS]
+    for key in config:
+        if key.startswith("HEALTH_") and key not in ours and key not in _warned:
+            near = min(ours, key=lambda our: _edits(key, our))
+            if _edits(key, near) <= 2:
+                _warned.add(key)
+                log.warning("'%s' is not a key of Flask-Health: did you mean '%s'?", key, near)
+
+
+_warned: set[str] = set()
+
+
+def _edits(one: str, other: str) -> int:
+    """The number of letters to insert, delete or replace to turn one text into the other."""
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        above, row = row, [i]
+        for j, wanted in enumerate(other, 1):
+            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (letter != wanted)))
+    return row[-1]

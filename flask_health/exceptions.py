@@ -1,0 +1,16 @@
+"""What the extension raises of its own. Wrong use raises Python's own types."""
+
+from __future__ import annotations
+
+
+class ConfigError(ValueError):
+    """The configuration is wrong; the message has a line per key, with its value and what would
+    be right."""
+
+
+class SetupTimeoutError(TimeoutError):
+    """A setup step ran longer than its timeout."""
+
+
+class SetupFailedError(RuntimeError):
+    """A setup step that another worker runs for the whole server has failed there."""

@@ -1,0 +1,55 @@
+"""The verdicts: pure functions over one look at a server."""
+
+from __future__ import annotations
+
+from .server import SERVING, Census, WorkerState
+from .status import Status
+
+READY_ONLY = frozenset({WorkerState.READY})
+
+
+def gate_complete(census: Census, expected: int) -> bool:
+    """Whether every expected worker has finished its setup, so that the gate may open."""
+    return census.count(READY_ONLY) >= max(expected, 1)
+
+
+def gate_state(census: Census) -> str:
+    """The server's gate: `open`, `failed`, `running` or `pending`."""
+    if census.opened:
+        return "open"
+    if census.count({WorkerState.FAILED}):
+        return "failed"
+    return "running" if census.markers else "pending"
+
+
+def ready(census: Census, min_workers: int) -> bool:
+    """Whether the server may be sent traffic.
+
+    It may once its gate has opened and as long as at least `min_workers` workers serve, or all
+    of them where the server wants fewer than that.
+    """
+    if census.orphaned or not census.opened:
+        return False
+    return census.count(SERVING) >= max(1, min(min_workers, census.expected))
+
+
+def status(census: Census, min_workers: int) -> Status:
+    """The status of the server: warn when it is ready, but a worker's setup failed."""
+    if not ready(census, min_workers):
+        return Status.FAIL
+    return Status.WARN if census.count({WorkerState.FAILED}) else Status.PASS
+
+
+def reason(census: Census, min_workers: int) -> str:
+    """Why the status is not pass, for people; empty when it is."""
+    if census.orphaned:
+        return "the server's master process is gone"
+    failed = [marker.pid for marker in census.markers if marker.state is WorkerState.FAILED]
+    if failed:
+        return f"setup failed in worker {', '.join(map(str, failed))}"
+    serving = census.count(SERVING)
+    if not census.opened:
+        return f"setup finished in {serving} of {census.expected} workers"
+    if not ready(census, min_workers):
+        return f"{serving} of {census.expected} workers serve, at least {min_workers} must"
+    return ""

@@ -1,0 +1,70 @@
+"""The /health blueprint: the same answers, for `url_for`, for people who look for it, and for
+callers that bypass `app.wsgi_app`.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+
+import flask
+from werkzeug.routing import PathConverter
+
+from ..config import Config
+from .probe import Probes
+from .render import TEXT, headers
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+class Anything(PathConverter):
+    """Matches any path, after every rule of the app: its own paths below our prefix win."""
+
+    weight = 10_000
+
+
+def make_blueprint(
+    app: flask.Flask,
+    name: str,
+    config: Config,
+    ours: cabc.Mapping[str, str],
+    probes: Probes,
+) -> flask.Blueprint:
+    """The blueprint of an app.
+
+    :param ours: the paths of the probes, each with the name of its probe.
+    """
+    app.url_map.converters.setdefault("flask_health_anything", Anything)
+    blueprint = flask.Blueprint(name, __name__)
+    for path, probe in ours.items():
+        endpoint = path.strip("/").replace("/", "_").replace(".", "_")
+        canonical = path in (config.url_prefix, f"{config.url_prefix}/{probe}")
+        blueprint.add_url_rule(
+            path,
+            probe if canonical else endpoint,
+            _view(probes, probe),
+            methods=METHODS,
+            provide_automatic_options=False,
+            strict_slashes=False,
+        )
+    blueprint.add_url_rule(
+        f"{config.url_prefix}/<flask_health_anything:path>",
+        "unknown",
+        _unknown,
+        methods=METHODS,
+        provide_automatic_options=False,
+    )
+    return blueprint
+
+
+def _view(probes: Probes, probe: str) -> cabc.Callable[[], flask.Response]:
+    answer = probes.answer(probe)
+
+    def view() -> flask.Response:
+        return flask.Response.from_app(answer, flask.request.environ)
+
+    return view
+
+
+def _unknown(path: str) -> flask.Response:
+    body = b"not found"
+    return flask.Response(body, 404, headers(TEXT, len(body)))

@@ -1,0 +1,81 @@
+"""Who may see details: names, reasons, workers."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import collections.abc as cabc
+import hmac
+import logging
+import typing as t
+
+import flask
+
+from ..config import Config
+
+if t.TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+log = logging.getLogger("flask_health")
+
+
+class Details:
+    """The rule of one app; see `HEALTH_DETAILS`.
+
+    With neither a token nor a function that authorizes, nobody sees details except in debug mode:
+    a loopback address proves nothing behind a proxy.
+    """
+
+    def __init__(
+        self,
+        app: flask.Flask,
+        config: Config,
+        authorize: cabc.Callable[[], cabc.Callable[[flask.Request], bool] | None],
+    ) -> None:
+        self._app = app
+        self._config = config
+        self._authorize = authorize
+        self._complained = False
+
+    def visible_to(self, environ: WSGIEnvironment) -> bool:
+        """Whether the sender of a request may see details."""
+        if self._config.details != "authorized":
+            return self._config.details == "always"
+        authorize = self._authorize()
+        if self._config.token is None and authorize is None:
+            return self._app.debug
+        return self._has_token(environ) or (
+            authorize is not None and self._is_authorized(authorize, environ)
+        )
+
+    def _has_token(self, environ: WSGIEnvironment) -> bool:
+        token = self._config.token
+        scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if scheme.lower() == "basic":
+            given = _basic_password(given)
+        elif scheme.lower() != "bearer":
+            return False
+        # Compared as bytes, in constant time: text that is not ASCII would raise.
+        return token is not None and hmac.compare_digest(
+            given.strip().encode("utf-8", "surrogateescape"), token.encode()
+        )
+
+    def _is_authorized(
+        self, authorize: cabc.Callable[[flask.Request], bool], environ: WSGIEnvironment
+    ) -> bool:
+        try:
+            with self._app.request_context(environ):
+                return bool(authorize(flask.request))
+        except Exception:
+            if not self._complained:
+                log.exception("the function that authorizes details raised: they stay hidden")
+            self._complained = True
+            return False
+
+
+def _basic_password(encoded: str) -> str:
+    try:
+        decoded = base64.b64decode(encoded, validate=True).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return ""
+    return decoded.partition(":")[2]

@@ -1,0 +1,49 @@
+"""Which paths are ours, and keeping them ours."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import functools
+import typing as t
+
+import flask
+
+from ..config import PROBES, Config
+
+
+def of(config: Config) -> dict[str, str]:
+    """The paths of the probes, each with the name of its probe."""
+    prefix = config.url_prefix
+    ours = {prefix: "health"} | {f"{prefix}/{p}": p for p in PROBES if p != "health"}
+    return ours | {path.rstrip("/"): probe for path, probe in config.aliases.items()}
+
+
+def check_room(app: flask.Flask, ours: cabc.Mapping[str, str], blueprint_name: str) -> None:
+    """Raises ValueError when a rule or a blueprint of the app is where ours would be."""
+    if blueprint_name in app.blueprints:
+        raise ValueError(
+            f"This app has a blueprint named '{blueprint_name}' already: give ours another name "
+            "with HealthCheck(blueprint_name=...)."
+        )
+    for rule in app.url_map.iter_rules():
+        _check(rule.rule, ours)
+
+
+def keep_room(app: flask.Flask, ours: cabc.Mapping[str, str]) -> None:
+    """Has the app refuse, at the line that adds it, a later rule for a path of ours."""
+    add = app.add_url_rule
+
+    @functools.wraps(add)
+    def add_url_rule(rule: str, *args: t.Any, **kwargs: t.Any) -> None:
+        _check(rule, ours)
+        add(rule, *args, **kwargs)
+
+    app.add_url_rule = add_url_rule  # type: ignore[method-assign]
+
+
+def _check(rule: str, ours: cabc.Mapping[str, str]) -> None:
+    if rule.rstrip("/") in ours:
+        raise ValueError(
+            f"The rule '{rule}' would never be reached: HealthCheck answers there. Remove it, or "
+            "move the probes with HEALTH_URL_PREFIX or HEALTH_ALIASES."
+        )

@@ -1,0 +1,112 @@
+"""Answering probes before Flask: the fast path.
+
+A probe's way: look its path up, ask for the verdict, write two words. No hook of the app runs, no
+host is checked, nobody is redirected, and nothing is allocated that grows with the app.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import time
+import typing as t
+
+from ..workers.gate import Gate
+from ..workers.verdict import Verdict
+from .render import RETRY_AFTER, TEXT, headers
+
+if t.TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    Answer = cabc.Callable[[WSGIEnvironment, StartResponse], cabc.Iterable[bytes]]
+    Early = cabc.Callable[[WSGIEnvironment, StartResponse], cabc.Iterable[bytes] | None]
+    Detailed = cabc.Callable[[str, bool, WSGIEnvironment], tuple[str, list[tuple[str, str]], bytes]]
+
+OK = (b"ok",)
+OK_HEADERS = headers(TEXT, 2)
+NOT_READY = (b"not ready",)
+NOT_READY_HEADERS = [*headers(TEXT, 9), RETRY_AFTER]
+NOT_ALLOWED = (b"method not allowed",)
+NOT_ALLOWED_HEADERS = [*headers(TEXT, 18), ("Allow", "GET, HEAD")]
+
+
+class Probes:
+    """A WSGI middleware that answers the probes and keeps early business requests waiting.
+
+    :ivar routes: the paths that are ours, each with what answers there.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        gate: Gate,
+        verdict: Verdict,
+        detailed: Detailed,
+        early: Early,
+    ) -> None:
+        self.app = app
+        self.routes: dict[str, Answer] = {}
+        self._gate = gate
+        self._verdict = verdict
+        self._detailed = detailed
+        self._early = early
+        self._passes = gate.local.is_set
+
+    def add(self, path: str, probe: str) -> None:
+        """Answers a probe at a path, with and without a slash at its end."""
+        self.routes[path] = self.routes[path + "/"] = self.answer(probe)
+
+    def __call__(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> cabc.Iterable[bytes]:
+        answer = self.routes.get(environ.get("PATH_INFO", ""))
+        if answer is not None:
+            return answer(environ, start_response)
+        if self._passes():
+            return self.app(environ, start_response)
+        refusal = self._early(environ, start_response)
+        return self.app(environ, start_response) if refusal is None else refusal
+
+    def answer(self, probe: str) -> Answer:
+        """What answers one probe."""
+        verdict, now = self._verdict, time.monotonic
+        ask = {"live": verdict.live, "startup": verdict.startup}.get(probe, verdict.ready)
+        special = self._special
+
+        def respond(
+            environ: WSGIEnvironment, start_response: StartResponse
+        ) -> cabc.Iterable[bytes]:
+            if (
+                environ["REQUEST_METHOD"] != "GET"
+                or environ.get("QUERY_STRING")
+                or "json" in environ.get("HTTP_ACCEPT", "")
+            ):
+                return special(probe, ask, environ, start_response)
+            # What is ready has started, and lives.
+            if now() < verdict.good_until or self._ask(ask):
+                start_response("200 OK", OK_HEADERS.copy())
+                return OK
+            start_response("503 Service Unavailable", NOT_READY_HEADERS.copy())
+            return NOT_READY
+
+        return respond
+
+    def _ask(self, ask: cabc.Callable[[], bool]) -> bool:
+        if not self._gate.begun:
+            self._gate.begin()
+        return ask()
+
+    def _special(
+        self,
+        probe: str,
+        ask: cabc.Callable[[], bool],
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+    ) -> cabc.Iterable[bytes]:
+        """Everything but the plain GET."""
+        method = environ["REQUEST_METHOD"]
+        if method not in ("GET", "HEAD"):
+            start_response("405 Method Not Allowed", NOT_ALLOWED_HEADERS.copy())
+            return NOT_ALLOWED
+        status, headers, body = self._detailed(probe, self._ask(ask), environ)
+        start_response(status, headers)
+        return (body,) if method == "GET" else ()

@@ -1,0 +1,1 @@
+"""How the workers of one server agree, through the kernel and a shared directory. No Flask."""

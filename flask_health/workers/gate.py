@@ -1,0 +1,299 @@
+"""The init gate: closed until the setup of every worker of the server has finished.
+
+    T0  the worker is about to accept: its marker says `starting`; setup starts in a thread
+    T1  its setup ends: `gate.local` is set, business requests pass here, its marker says `ready`
+    T2  the last expected worker is ready: the gate opens for the whole server, once and for good,
+        and `gate.event` is set in every worker
+    T3  a worker that replaces a dead one stays out of the accept loop until its T1
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextlib
+import dataclasses
+import logging
+import os
+import sys
+import threading
+import time
+import typing as t
+
+from ..model import judge
+from ..model.server import SERVING, Census, WorkerState
+from . import process
+from .presence import Presence, appear
+from .server import Role, Server, enroll
+from .setup import Setup
+from .statedir import available, candidates
+from .steps import Step, running
+
+log = logging.getLogger("flask_health")
+
+OPENING_LOOK = 0.05
+"""Seconds between two looks at the siblings while the gate is closed."""
+
+MENDING_LOOK = 1.0
+"""Seconds between two looks at our own marker once it is open."""
+
+FEWER_WANTED_AFTER = 3.0
+"""Seconds that the master must have fewer children than its workers expect, before the smaller
+number is believed: it forks them one after another."""
+
+EXIT_CODE = 3
+"""gunicorn ends the whole server when a worker ends with this code (`WORKER_BOOT_ERROR`)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GateOptions:
+    """What the configuration says about the gate; durations in seconds."""
+
+    app_name: str
+    state_dir: str | None = None
+    min_workers: int = 1
+    hold: t.Literal["siblings", "always", "never"] = "siblings"
+    setup_timeout: float | None = None
+    exit_on_failure: bool = False
+
+
+class Gate:
+    """The init gate of one app in this worker.
+
+    :ivar event: a `threading.Event`, set once setup has finished in every worker of this server.
+    :ivar local: a `threading.Event`, set once setup has finished in this worker.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        ordinal: int,
+        options: GateOptions,
+        steps: cabc.Callable[[], cabc.Sequence[Step]],
+        call: cabc.Callable[[Step], object],
+        testing: cabc.Callable[[], bool],
+    ) -> None:
+        self.event = threading.Event()
+        self.local = threading.Event()
+        self.server = server
+        self.options = options
+        self.problems: list[str] = []
+        self.presence: Presence | None = None
+        self.setup: Setup | None = None
+        self.begun = False
+        self._ordinal = ordinal
+        self._steps = steps
+        self._call = call
+        self._testing = testing
+        self._tickets = [None]
+        self._turned = threading.Event()
+        self._left = False
+        enroll(self)
+
+    def __repr__(self) -> str:
+        return f"<Gate of {self.options.app_name!r}: {self.state}>"
+
+    @property
+    def state(self) -> str:
+        """The server's gate: `"pending"`, `"running"`, `"open"` or `"failed"`."""
+        if self.event.is_set():
+            return "open"
+        if self.presence:
+            return judge.gate_state(self.presence.watch.look())
+        if self.setup is None:
+            return "pending"
+        return "failed" if self.setup.error else "running"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether setup has finished in every worker of this server."""
+        return self.state == "open"
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until the gate is open, or for `timeout` seconds (default: for ever).
+
+        :return: whether it is open.
+        :raises RuntimeError: inside a setup step, which would wait for itself.
+        """
+        if running.get():
+            raise RuntimeError("gate.wait() inside a setup step would wait for itself")
+        return self.event.wait(timeout)
+
+    @property
+    def census(self) -> Census | None:
+        """The workers of this server; None where this process answers for itself alone."""
+        return self.presence.watch.look() if self.presence else None
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether this worker's master is gone."""
+        return self.server.role is Role.WORKER and os.getppid() != self.server.master
+
+    def begin(self) -> None:
+        """Starts the setup of this process, once; in a worker also publishes its marker."""
+        if self.server.role is Role.MASTER:
+            return
+        try:
+            self._tickets.pop()
+        except IndexError:
+            return
+        # In place: users hold these objects, which a preloading master may have made before its
+        # worker was monkey-patched.
+        for event in (self.event, self.local, self._turned):
+            event.__init__()  # type: ignore[misc]
+        self.setup = Setup(
+            self._steps(),
+            self._call,
+            self._changed,
+            default_timeout=self.options.setup_timeout,
+            default_retries=0 if self._testing() else None,
+        )
+        if self.server.role is Role.WORKER:
+            self._appear()
+        self._changed()
+        self.begun = True
+        if self.presence or self.setup.unfinished:
+            _start_thread(self._keep, "flask-health-keeper")
+        if self.setup.unfinished:
+            _start_thread(self._run_setup, "flask-health-setup")
+
+    def settle(self, timeout: float) -> BaseException | None:
+        """Waits up to `timeout` seconds until the setup of this process has finished or failed.
+
+        :return: why it failed, None when it did not.
+        """
+        self._turned.wait(timeout)
+        return self.setup.error if self.setup else None
+
+    def should_hold(self) -> bool:
+        """Whether this worker had better not accept yet: others serve, and it is not ready."""
+        if self.local.is_set() or self.options.hold == "never":
+            return False
+        if self.options.hold == "always":
+            return True
+        census = self.census
+        return not self.server.own_queue and bool(census and census.count(SERVING))
+
+    def told_to_stop(self) -> None:
+        """Says that this worker accepts no more. Called in signal handlers."""
+        if self.presence and self.presence.pid == os.getpid():
+            self.presence.stop()
+
+    def leave(self) -> None:
+        """Withdraws this worker from the shared state."""
+        self._left = True
+        if self.presence and self.presence.pid == os.getpid():
+            self.presence.leave()
+
+    def _appear(self) -> None:
+        if available:
+            bases = candidates(self.options.state_dir, self.server.tmp_dir)
+            boot = self.server.boot(self.options.app_name, self._ordinal)
+            self.presence, self.problems = appear(self.server, boot, bases)
+        else:
+            self.problems = ["this platform has no file locks"]
+        if self.presence:
+            self._generation = _generation(self.presence, self.server)
+        elif self.server.workers > 1:
+            log.error("no directory for shared state: each worker answers for itself alone")
+
+    def _run_setup(self) -> None:
+        assert self.setup is not None
+        self.setup.run(self.presence, self._generation if self.presence else 0)
+
+    def _changed(self) -> None:
+        """Tells what the setup of this worker has come to, here and to the others."""
+        assert self.setup is not None
+        state = self.setup.state
+        if state is WorkerState.READY:
+            self.local.set()
+        if self.presence:
+            if self.presence.state is not state or not self.begun:
+                self.presence.say(state)
+            self._look()
+        elif state is WorkerState.READY:
+            self.event.set()
+        if state is WorkerState.STARTING:
+            self._turned.clear()
+        else:
+            self._turned.set()
+        if state is WorkerState.FAILED:
+            self._exit_if_wanted()
+
+    def _keep(self) -> None:
+        """The life of the keeper's thread: timeouts, the opening, mending."""
+        mended = since = time.monotonic()
+        while not self._left:
+            now = time.monotonic()
+            if self.setup:
+                self.setup.check_timeouts(now)
+            over = self.local.is_set() or (self.setup is not None and self.setup.gave_up)
+            if self.presence is None and over:
+                return
+            since = now if not self._fewer_wanted() else since
+            self._look(fewer_wanted=now - since > FEWER_WANTED_AFTER)
+            if self.presence and now - mended > MENDING_LOOK:
+                mended = now
+                self.presence.mend()
+            time.sleep(MENDING_LOOK if over and self.event.is_set() else OPENING_LOOK)
+
+    def _look(self, fewer_wanted: bool = False) -> None:
+        """Opens the gate when the last worker is ready, and sees that another has opened it."""
+        if self.presence is None or self.event.is_set():
+            return
+        census = self.presence.watch.look()
+        if not census.opened and (judge.gate_complete(census, census.expected) or fewer_wanted):
+            log.info("setup has finished in %d workers: the gate is open", len(census.markers))
+            self.presence.decide("open")
+        if census.opened or self.presence.directory.exists("open"):
+            self.presence.decide("open")
+            self.event.set()
+
+    def _fewer_wanted(self) -> bool:
+        """Whether the master has fewer workers than the last one it started was told of, as
+        after TTOU: then no younger worker will ever come to tell the new number.
+        """
+        census = self.census
+        if census is None or census.opened or not census.markers:
+            return False
+        ready = census.count(judge.READY_ONLY)
+        if ready < len(census.markers) or census.markers[-1].age < census.expected:
+            return False
+        alive = process.children(self.server.master)
+        return alive is not None and len(alive) <= ready
+
+    def _exit_if_wanted(self) -> None:
+        setup = self.setup
+        if not (self.options.exit_on_failure and setup) or self.event.is_set():
+            return
+        step = next(p for p in setup.steps if p.error)
+        if step.step.retries is not None and not setup.gave_up and step.state == "failed":
+            return  # It will be tried again.
+        census = self.census
+        if census and census.opened:
+            return
+        log.critical("setup failed before the gate ever opened: ending the server: %s", step.error)
+        self._exit()
+
+    def _exit(self) -> None:
+        if self.server.role is Role.ALONE and not self.server.kind:
+            return  # A test or a script: not a server that is ours to end.
+        logging.shutdown()
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(EXIT_CODE)
+
+
+def _generation(presence: Presence, server: Server) -> int:
+    """Which loading of the code this worker belongs to: 0 for the server's start, else the age of
+    the first worker of its reload. A worker that replaces another one finds it recorded.
+    """
+    names = (name.partition("generation.")[2] for name in presence.directory.names())
+    known = (int(age) for age in names if age.isdigit())
+    found = server.reloaded_at or max((age for age in known if age <= server.age), default=0)
+    if found:
+        presence.decide(f"generation.{found}")
+    return found
+
+
+def _start_thread(target: cabc.Callable[[], None], name: str) -> None:
+    threading.Thread(target=target, name=name, daemon=True).start()

@@ -1,0 +1,184 @@
+"""gunicorn, without any configuration of it: finding the worker, starting just before it accepts,
+and keeping a cold worker out of the accept loop.
+
+    no preload   the worker imports the app: its `Worker` object is on the stack of that import
+    preload      the master imports the app: the `Worker` object is on the stack of the fork
+    then         setuid, monkey-patching, import -> `post_worker_init` -> the accept loop
+
+Seen in gunicorn 20.1 to 27.0 with every worker class.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+import types
+import typing as t
+
+from .server import Member, Role, Server, frames, members
+
+log = logging.getLogger("flask_health")
+
+HOLD_LOOK = 0.05
+"""Seconds between two looks of a held worker at its siblings."""
+
+
+def find(frame: types.FrameType | None) -> tuple[t.Any, t.Any]:
+    """The innermost gunicorn worker and arbiter among the `self` of a frame and its callers."""
+    worker = arbiter = None
+    if "gunicorn.arbiter" in sys.modules:
+        for caller in frames(frame):
+            found = caller.f_locals.get("self")
+            worker = worker or (found if _is_a(found, "gunicorn.workers.base", "Worker") else None)
+            arbiter = arbiter or (found if _is_a(found, "gunicorn.arbiter", "Arbiter") else None)
+    return worker, arbiter
+
+
+def locate(frame: types.FrameType | None) -> Server | None:
+    """The server, when this frame runs in a gunicorn worker or master; else None."""
+    worker, arbiter = find(frame)
+    if worker is not None and worker.pid == os.getpid():
+        hook(worker)
+        return describe(worker, arbiter, frame)
+    if arbiter is not None and worker is None:
+        return Server(Role.MASTER, "gunicorn", os.getpid(), forks=True)
+    return None
+
+
+def describe(worker: t.Any, arbiter: t.Any, frame: types.FrameType | None) -> Server:
+    """The server of a gunicorn worker."""
+    cfg = worker.cfg
+    return Server(
+        role=Role.WORKER,
+        kind="gunicorn",
+        master=worker.ppid,
+        workers=getattr(arbiter, "num_workers", cfg.workers),
+        age=worker.age,
+        forks=True,
+        reloaded_at=_reloaded_at(worker, arbiter, frame),
+        own_queue=bool(getattr(cfg, "reuse_port", False)),
+        tmp_dir=cfg.worker_tmp_dir,
+    )
+
+
+def _reloaded_at(worker: t.Any, arbiter: t.Any, frame: types.FrameType | None) -> int:
+    """The age of the first worker that the reload in progress has started; 0 without one.
+
+    A reload loads the configuration anew, so its workers are those that share its object.
+    """
+    if not any(
+        caller.f_code.co_name == "reload" and caller.f_locals.get("self") is arbiter
+        for caller in frames(frame)
+    ):
+        return 0
+    siblings = [w.age for w in list(arbiter.WORKERS.values()) if w.cfg is worker.cfg]
+    return min([worker.age, *siblings])
+
+
+def forked_worker(frame: types.FrameType | None) -> Server | None:
+    """The server, when this frame runs in a worker that the master has just forked; None in
+    any other child: of user code, of a dirty arbiter, of an upgrade.
+    """
+    for caller in frames(frame):
+        if not caller.f_globals.get("__name__", "").startswith("gunicorn."):
+            continue
+        if caller.f_code.co_name != "spawn_worker" or caller.f_globals["__name__"] != "gunicorn.arbiter":
+            return None
+        worker, arbiter = caller.f_locals.get("worker"), caller.f_locals.get("self")
+        if worker is None or worker.pid != "[booting]" or worker.ppid != os.getppid():
+            return None
+        hook(worker)
+        return describe(worker, arbiter, caller)
+    return None
+
+
+def hook(worker: t.Any) -> None:
+    """Has a worker call us just before it accepts, and when it ends. Again does nothing."""
+    if getattr(worker, "_flask_health_hooked", False):
+        return
+    worker._flask_health_hooked = True
+    cfg = worker.cfg
+    before, after = cfg.post_worker_init, cfg.worker_exit
+
+    def post_worker_init(worker: t.Any) -> None:
+        before(worker)
+        serve(worker)
+
+    def worker_exit(server: t.Any, worker: t.Any) -> None:
+        _leave()
+        after(server, worker)
+
+    cfg.set("post_worker_init", post_worker_init)
+    cfg.set("worker_exit", worker_exit)
+
+
+def serve(worker: t.Any) -> None:
+    """Starts every gate of this worker, and holds the worker while others can do its work."""
+    if getattr(worker, "_flask_health_serves", False):
+        return
+    worker._flask_health_serves = True
+    gates = [gate for gate in members() if gate.server.role is Role.WORKER]
+    for gate in gates:
+        gate.begin()
+    if gates:
+        _note_sigterm(gates)
+        _hold(worker, gates)
+
+
+def _hold(worker: t.Any, gates: list[Member]) -> None:
+    since = time.monotonic()
+    while worker.alive and os.getppid() == worker.ppid:
+        if not any(gate.should_hold() for gate in gates):
+            break
+        if _beats_cover_boot():
+            worker.notify()
+        time.sleep(HOLD_LOOK)
+    held = time.monotonic() - since
+    if held > HOLD_LOOK:
+        log.info("worker %d stayed out of the accept loop for %.1f s", worker.pid, held)
+
+
+def _beats_cover_boot() -> bool:
+    # Before 22.0 a worker that has not beaten yet is killed after `timeout`; since then a first
+    # beat is what starts the watch.
+    version = str(getattr(sys.modules.get("gunicorn"), "__version__", "22"))
+    return int(version.partition(".")[0]) < 22
+
+
+def _note_sigterm(gates: list[Member]) -> None:
+    with contextlib.suppress(ValueError):  # Not in the main thread: no signal handlers there.
+        handle = signal.getsignal(signal.SIGTERM)
+
+        def handler(number: int, frame: types.FrameType | None) -> None:
+            for gate in gates:
+                gate.told_to_stop()
+            if callable(handle):
+                handle(number, frame)
+
+        signal.signal(signal.SIGTERM, handler)
+        signal.siginterrupt(signal.SIGTERM, False)
+
+
+def _leave() -> None:
+    for gate in members():
+        gate.leave()
+
+
+def _after_fork() -> None:
+    waiting = [gate for gate in members() if gate.server.role is Role.MASTER]
+    if waiting:
+        server = forked_worker(sys._getframe())
+        for gate in waiting:
+            gate.server = server or Server()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _is_a(thing: object, module: str, name: str) -> bool:
+    return any(c.__module__ == module and c.__name__ == name for c in type(thing).__mro__)

@@ -1,0 +1,22 @@
+"""Finding the server that this process belongs to, without being told."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import gunicorn
+from .server import Role, Server
+
+
+def locate(workers: int | None) -> Server:
+    """The server of this process, from who is on the stack now.
+
+    :param workers: `HEALTH_WORKERS`: the number of workers of a server that cannot be asked.
+    """
+    found = gunicorn.locate(sys._getframe())
+    if found:
+        return found
+    if workers is not None and workers > 1:
+        return Server(Role.WORKER, "", os.getppid(), workers, age=os.getpid())
+    return Server()

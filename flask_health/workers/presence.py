@@ -1,0 +1,163 @@
+"""A worker's place in the shared state: its marker, what it knows to be decided, and mending both
+when a cleaner of temporary files took them away.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextlib
+import dataclasses
+import logging
+import os
+import threading
+
+from ..model.server import Marker, WorkerState, parse_marker
+from .process import children, start_time
+from .server import Server
+from .statedir import Publication, StateDir, join, marker_is_alive
+from .watch import Watch
+
+log = logging.getLogger("flask_health")
+
+
+class Presence:
+    """This worker among its siblings.
+
+    :ivar directory: where they meet. Replaced when it had to be created anew.
+    :ivar watch: how it sees them. Replaced with the directory.
+    :ivar problems: what was wrong with directories that were tried first, for people.
+    """
+
+    def __init__(
+        self,
+        directory: StateDir,
+        server: Server,
+        boot: str,
+        bases: cabc.Sequence[str],
+        problems: list[str],
+    ) -> None:
+        self.directory = directory
+        self.watch = Watch(directory, server.master)
+        self.problems = problems
+        self._server = server
+        self._boot = boot
+        self._bases = bases
+        self._marker = Marker(
+            server.age, os.getpid(), start_time(os.getpid()), server.workers, WorkerState.STARTING
+        )
+        self._publication: Publication | None = None
+        self._decided: set[str] = set()
+        self._lock = threading.Lock()
+        self._complained = False
+
+    @property
+    def pid(self) -> int:
+        """The process that this presence stands for."""
+        return self._marker.pid
+
+    @property
+    def state(self) -> WorkerState:
+        """What this worker says of itself."""
+        return self._marker.state
+
+    def say(self, state: WorkerState) -> None:
+        """Publishes the state of this worker. A worker that is stopping says nothing else."""
+        with self._lock:
+            if self.state is not WorkerState.STOPPING:
+                self._say(state)
+
+    def stop(self) -> None:
+        """Publishes that this worker accepts no more. Waits for nothing: for signal handlers."""
+        self._say(WorkerState.STOPPING)
+
+    def decide(self, fact: str) -> None:
+        """Makes a fact true for all workers, for as long as this boot lives."""
+        with self._lock:
+            self._decided.add(fact)
+            self._mend()
+
+    def mend(self) -> None:
+        """Publishes again what has vanished, and removes the markers of the dead."""
+        with self._lock:
+            self._mend()
+        with contextlib.suppress(OSError):
+            self._sweep()
+
+    def leave(self) -> None:
+        """Ends this presence; the last worker of a server that stops removes the directory."""
+        if self._publication is None:
+            return
+        if self.state is not WorkerState.STOPPING:
+            self._publication.withdraw()
+            return
+        # The name stays for those who stop after us: they must see that we stopped as well.
+        self._publication.let_go()
+        self.directory.leave(remove=self._all_stop())
+
+    def _say(self, state: WorkerState) -> None:
+        self._marker = dataclasses.replace(self._marker, state=state)
+        try:
+            if self._publication is None:
+                self._publication = Publication(self.directory, self._marker)
+            else:
+                self._publication.change(self._marker)
+        except OSError as error:
+            self._complain(error)
+
+    def _mend(self) -> None:
+        try:
+            if not self.directory.in_place():
+                self._move()
+            if self._publication is None or not self._publication.shows(self._marker):
+                self._publication = Publication(self.directory, self._marker)
+            for fact in self._decided:
+                if not self.directory.exists(fact):
+                    self.directory.create(fact)
+        except OSError as error:
+            self._complain(error)
+        else:
+            self._complained = False
+
+    def _move(self) -> None:
+        directory = join(self._boot, self._bases, self.problems)
+        if directory is None:
+            raise OSError("no directory can hold shared state any more")
+        log.warning("the state directory had vanished; created it again as %s", directory.path)
+        self._publication = Publication(directory, self._marker)
+        for fact in self._decided:
+            directory.create(fact)
+        self.directory = directory
+        self.watch = Watch(directory, self._server.master)
+
+    def _sweep(self) -> None:
+        for name in self.directory.names():
+            marker = parse_marker(name)
+            if marker and not marker_is_alive(self.directory, name, marker):
+                self.directory.remove(name)
+
+    def _all_stop(self) -> bool:
+        """Whether every worker of this server has been told to stop."""
+        alive = children(self._server.master)
+        if alive is None:
+            return False
+        markers = (parse_marker(name) for name in self.directory.names())
+        stopping = {m.pid for m in markers if m and m.state is WorkerState.STOPPING}
+        return alive <= stopping
+
+    def _complain(self, error: OSError) -> None:
+        if not self._complained:
+            log.error("cannot publish the state of this worker: %s", error)
+        self._complained = True
+
+
+def appear(
+    server: Server, boot: str, bases: cabc.Sequence[str]
+) -> tuple[Presence | None, list[str]]:
+    """A presence among the siblings, or None with the reasons why there is no directory for it."""
+    problems: list[str] = []
+    directory = join(boot, bases, problems)
+    for problem in problems:
+        log.error("%s", problem)
+    if directory is None:
+        return None, problems
+    return Presence(directory, server, boot, bases, problems), problems

@@ -1,0 +1,85 @@
+"""What the kernel tells about processes: start times, children, who is alive."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+import weakref
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks since the kernel's boot.
+
+    0 where the platform does not tell (no `/proc`), or for a process that is gone.
+    """
+    fields = _stat_fields(pid)
+    return int(fields[19]) if fields else 0
+
+
+def is_zombie(pid: int) -> bool:
+    """Whether a process has ended and only waits for its parent to notice."""
+    fields = _stat_fields(pid)
+    return bool(fields) and fields[0] in "ZX"
+
+
+def children(pid: int) -> frozenset[int] | None:
+    """The living children of a process; None where the kernel does not tell."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            found = file.read().split()
+    except (OSError, ValueError):
+        return None
+    return frozenset(int(child) for child in found if not is_zombie(int(child)))
+
+
+class Inherited(t.Protocol):
+    """Something that a forked child must not share with its parent."""
+
+    def let_go(self) -> None:
+        """Closes what the child has inherited."""
+
+
+_inherited: weakref.WeakSet[Inherited] = weakref.WeakSet()
+
+
+def when_forked(thing: Inherited) -> None:
+    """Has a thing let go in every child that this process forks."""
+    _inherited.add(thing)
+
+
+def _let_go() -> None:
+    for thing in list(_inherited):
+        thing.let_go()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
+def kernel_identity() -> str:
+    """A text that differs between two boots of the kernel and between pid namespaces."""
+    return f"{_boot_id()} {_pid_namespace()}"
+
+
+def _stat_fields(pid: int) -> list[str]:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            # The command's name stands in parentheses and may itself contain spaces and ")".
+            return file.read().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _pid_namespace() -> int:
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0

@@ -1,0 +1,114 @@
+"""Which server, worker and boot this process belongs to."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import enum
+import hashlib
+import os
+import types
+import typing as t
+import weakref
+
+from .process import kernel_identity, start_time
+
+
+class Role(enum.Enum):
+    """What a process is to its server."""
+
+    WORKER = "worker"
+    """One of the processes that serve; it shares its state with its siblings."""
+    MASTER = "master"
+    """The process that has loaded the app and will fork the workers. Nothing starts here."""
+    ALONE = "alone"
+    """A server of one: a test, `flask run`, waitress, a script."""
+
+
+@dataclasses.dataclass
+class Server:
+    """The server that a process belongs to, as that process knows it.
+
+    :ivar role: what this process is to it.
+    :ivar kind: the name of the server software, empty when unknown.
+    :ivar master: the pid of the process whose children the workers are, 0 for a server of one.
+    :ivar workers: the number of workers that the server wants.
+    :ivar age: the order in which the server started this worker.
+    :ivar forks: whether workers inherit the interpreter of the master, as forked ones do.
+    :ivar reloaded_at: the age of the first worker of the reload that this worker was started
+        by, 0 when it was not.
+    :ivar own_queue: whether each worker has its own queue of connections (`reuse_port`).
+    :ivar tmp_dir: the directory that the server is configured to use for its own temporary files.
+    """
+
+    role: Role = Role.ALONE
+    kind: str = ""
+    master: int = 0
+    workers: int = 1
+    age: int = 1
+    forks: bool = False
+    reloaded_at: int = 0
+    own_queue: bool = False
+    tmp_dir: str | None = None
+
+    def boot(self, app_name: str, ordinal: int) -> str:
+        """The identity of this start of the server, for one of its apps: the same in all its
+        workers, and never again the same.
+        """
+        parts = [kernel_identity(), self.master, start_time(self.master), app_name, ordinal]
+        if self.forks:
+            # Python draws the seed of str hashes when an interpreter starts, and forked workers
+            # inherit it: it tells a restarted pid 1 in the same container from the last one.
+            parts.append(hash("flask_health"))
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+class Member(t.Protocol):
+    """What the server's life asks of an init gate."""
+
+    server: Server
+
+    def begin(self) -> None:
+        """Publishes this worker and starts its setup in the background."""
+
+    def should_hold(self) -> bool:
+        """Whether this worker had better not accept connections yet."""
+
+    def told_to_stop(self) -> None:
+        """This worker accepts no more connections."""
+
+    def leave(self) -> None:
+        """This worker ends."""
+
+
+_members: weakref.WeakSet[Member] = weakref.WeakSet()
+
+
+def enroll(member: Member) -> None:
+    """Has a gate take part in the life of this process."""
+    _members.add(member)
+
+
+def members() -> list[Member]:
+    """The gates of this process."""
+    return list(_members)
+
+
+_apps_wired: collections.Counter[str] = collections.Counter()
+
+
+def next_ordinal(app_name: str) -> int:
+    """The ordinal of one more app among those of its name in this process, from 0."""
+    _apps_wired[app_name] += 1
+    return _apps_wired[app_name] - 1
+
+
+def frames(frame: types.FrameType | None) -> list[types.FrameType]:
+    """A frame and its callers, innermost first."""
+    found = []
+    while frame is not None:
+        found.append(frame)
+        frame = frame.f_back
+    return found
+
+

@@ -1,0 +1,212 @@
+"""Running the setup of one worker: its steps in order, each until it has ended well."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import logging
+import os
+import time
+
+from ..exceptions import SetupFailedError, SetupTimeoutError
+from ..model.server import WorkerState
+from .presence import Presence
+from .statedir import Lock
+from .steps import TAKEOVERS, Progress, Step, backoff, running
+
+log = logging.getLogger("flask_health")
+
+LOOK_AT_RUNNER = 0.05
+"""Seconds between two looks of a waiting worker at the one that runs a step for all."""
+
+
+class Setup:
+    """The setup of this worker.
+
+    :ivar steps: how far each step has come, in order.
+    :ivar retry_at: when the next attempt begins, on the monotonic clock; None when none is due.
+    """
+
+    def __init__(
+        self,
+        steps: cabc.Sequence[Step],
+        call: cabc.Callable[[Step], object],
+        changed: cabc.Callable[[], None],
+        *,
+        default_timeout: float | None,
+        default_retries: int | None,
+    ) -> None:
+        self.steps = [Progress(step) for step in steps]
+        self.retry_at: float | None = None
+        self.gave_up = False
+        self._call = call
+        self._changed = changed
+        self._default_timeout = default_timeout
+        self._default_retries = default_retries
+        self._finished = not steps
+        self._claim: Lock | None = None
+
+    @property
+    def state(self) -> WorkerState:
+        """`STARTING`, `FAILED` or `READY`."""
+        if self._finished:
+            return WorkerState.READY
+        return WorkerState.FAILED if self.error else WorkerState.STARTING
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why it stands failed now; None when it does not."""
+        return next((p.error for p in self.steps if p.error), None)
+
+    @property
+    def unfinished(self) -> Progress | None:
+        """The step that it is at; None when all are done."""
+        return next((p for p in self.steps if p.state != "done"), None)
+
+    def run(self, presence: Presence | None, generation: int) -> None:
+        """Runs the steps; returns when all are done, or when one has been given up."""
+        for progress in self.steps:
+            if progress.step.scope == "server" and presence:
+                done = self._finish_for_all(progress, presence, generation)
+            else:
+                done = self._finish(progress)
+            if not done:
+                self.gave_up = True
+                self._changed()
+                return
+        self._finished = True
+        self._changed()
+
+    def check_timeouts(self, now: float) -> None:
+        """Marks a step that runs longer than its timeout as failed. It goes on: a thread cannot
+        be stopped, and if it ends well its result counts.
+        """
+        for progress in self.steps:
+            timeout = progress.late(now, self._default_timeout)
+            if timeout is not None and progress.error is None:
+                name = progress.step.name
+                progress.error = SetupTimeoutError(
+                    f"setup step '{name}' timed out after {timeout:g} s"
+                )
+                log.error("%s; it goes on, and counts if it ends well", progress.error)
+                self._changed()
+
+    def _finish(
+        self, progress: Progress, failed: cabc.Callable[[BaseException | None], None] | None = None
+    ) -> bool:
+        """Tries a step until it ends well, True, or may not be tried again, False."""
+        retries = progress.step.retries
+        if retries is None:
+            retries = self._default_retries
+        attempt = 1
+        while not self._attempt(progress, attempt):
+            if failed:
+                failed(progress.error)
+            if retries is not None and attempt > retries:
+                return False
+            self._pause(backoff(attempt))
+            if failed:
+                failed(None)
+            attempt += 1
+        return True
+
+    def _attempt(self, progress: Progress, attempt: int) -> bool:
+        progress.state, progress.started, progress.error = "running", time.monotonic(), None
+        self._changed()
+        token = running.set(progress)
+        try:
+            self._call(progress.step)
+        # An exception that left this thread would be lost, SystemExit too: the server must learn
+        # of it, and go on.
+        except BaseException as error:
+            self._report(progress, error, attempt)
+            progress.state, progress.error = "failed", error
+            self._changed()
+            return False
+        finally:
+            running.reset(token)
+        progress.state, progress.error, progress.fraction = "done", None, None
+        self._changed()
+        return True
+
+    def _report(self, progress: Progress, error: BaseException, attempt: int) -> None:
+        name = progress.step.name
+        if attempt == 1:
+            log.error("setup step '%s' failed in worker %d", name, os.getpid(), exc_info=error)
+        else:
+            log.error("setup step '%s' failed again, attempt %d: %r", name, attempt, error)
+
+    def _pause(self, seconds: float) -> None:
+        self.retry_at = time.monotonic() + seconds
+        time.sleep(seconds)
+        self.retry_at = None
+
+    def _finish_for_all(self, progress: Progress, presence: Presence, generation: int) -> bool:
+        """Runs a step for the whole server, or waits for the worker that does."""
+        name = f"step.{progress.step.name}.{generation}"
+        complained = False
+        while True:
+            try:
+                if presence.directory.exists(f"{name}.done"):
+                    progress.state, progress.error = "done", None
+                    presence.decide(f"{name}.done")
+                    return True
+                claim = presence.directory.claim(f"{name}.claim")
+                if claim and not presence.directory.exists(f"{name}.done"):
+                    # Kept when the step was given up: nobody else needs to try.
+                    self._claim = claim
+                    return self._run_for_all(progress, presence, name)
+                if not claim:
+                    self._await_runner(progress, presence, name)
+            except OSError as error:  # The directory is gone or full; it is mended elsewhere.
+                if not complained:
+                    log.error("cannot claim setup step '%s': %s", progress.step.name, error)
+                complained = True
+            time.sleep(LOOK_AT_RUNNER)
+
+    def _await_runner(self, progress: Progress, presence: Presence, name: str) -> None:
+        failed = presence.directory.exists(f"{name}.failed")
+        if failed and progress.error is None:
+            reason = presence.directory.read(f"{name}.failed") or "see the log"
+            progress.error = SetupFailedError(
+                f"setup step '{progress.step.name}' failed in the worker that runs it: {reason}"
+            )
+        elif not failed:
+            progress.error = None
+        state = "failed" if failed else "waiting"
+        if progress.state != state:
+            progress.state = state
+            self._changed()
+
+    def _run_for_all(self, progress: Progress, presence: Presence, name: str) -> bool:
+        directory = presence.directory
+        runs = sum(entry.startswith(f"{name}.run") for entry in directory.names())
+        if runs > TAKEOVERS:
+            progress.state = "failed"
+            progress.error = SetupFailedError(
+                f"setup step '{progress.step.name}': the workers that ran it died, {runs} of them"
+            )
+            log.error("%s", progress.error)
+            self._tell(presence, name, progress.error)
+            return False
+        directory.create(f"{name}.run{runs}")
+        self._tell(presence, name, None)
+        if not self._finish(progress, lambda error: self._tell(presence, name, error)):
+            return False
+        presence.decide(f"{name}.done")
+        if self._claim and presence.directory.exists(f"{name}.done"):
+            self._claim.let_go()
+        return True
+
+    def _tell(self, presence: Presence, name: str, error: BaseException | None) -> None:
+        """Tells the waiting workers that a step has failed, or is tried again."""
+        directory, failed = presence.directory, f"{name}.failed"
+        try:
+            if error is None:
+                directory.remove(failed)
+                return
+            try:
+                directory.write(failed, f"{type(error).__name__}: {error}"[:1000])
+            except OSError:
+                directory.create(failed)  # A full disk still has room for a name.
+        except OSError as problem:
+            log.error("cannot tell the other workers of a failed step: %s", problem)

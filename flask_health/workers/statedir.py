@@ -1,0 +1,342 @@
+"""The shared state directory: where the workers of one boot tell each other what is true.
+
+Everything is a name: a marker has no content, its state is in its file name, and its truth is a
+lock that the kernel drops with its owner. So a full disk stops nothing, a worker killed at any
+instruction leaves nothing that is believed, and `ls` shows all there is to know.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextlib
+import errno
+import os
+import stat
+import tempfile
+import threading
+import time
+
+from ..model.server import Marker
+from .process import start_time, when_forked
+
+try:
+    import fcntl
+except ImportError:  # Windows: every process is a server of one.
+    fcntl = None  # type: ignore[assignment]
+
+available = fcntl is not None
+"""Whether this platform can share state between processes at all."""
+
+_DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_CREATE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+
+class Unusable(Exception):
+    """A directory cannot be used for shared state; the message says why."""
+
+
+class Lock:
+    """A lock on a file that the kernel drops when the process that took it dies.
+
+    It belongs to the open file, which a forked child would share: the child lets go of it, or a
+    child that outlives its parent would keep the marker of a dead worker alive.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        when_forked(self)
+
+    @property
+    def inode(self) -> int:
+        """The inode that is locked."""
+        return os.fstat(self._fd).st_ino
+
+    def let_go(self) -> None:
+        """Gives the lock up, or this process's share in it. Again does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    __del__ = let_go
+
+
+class StateDir:
+    """The directory of one boot, opened once; all work goes through its descriptor.
+
+    :ivar path: where it is, for people.
+    :ivar fd: its descriptor.
+    """
+
+    def __init__(self, path: str, fd: int, presence: Lock) -> None:
+        self.path = path
+        self.fd = fd
+        self._presence = presence
+        self._inode = os.fstat(fd).st_ino
+
+    def __del__(self) -> None:
+        # Not closed by hand: a probe in another thread may still be reading through it.
+        os.close(self.fd)
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file of this name."""
+        try:
+            os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+        except OSError:
+            return False
+        return True
+
+    def create(self, name: str) -> None:
+        """Creates an empty file; one that exists is left as it is."""
+        os.close(os.open(name, _CREATE, 0o600, dir_fd=self.fd))
+
+    def remove(self, name: str) -> None:
+        """Removes a file, if there is one."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.fd)
+
+    def rename(self, old: str, new: str) -> None:
+        """Renames a file; its lock and its inode stay."""
+        os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def write(self, name: str, text: str) -> None:
+        """Replaces a file's text as a whole, or raises OSError and leaves it as it was."""
+        temporary = f".tmp.{os.getpid()}.{threading.get_ident()}"
+        fd = os.open(temporary, _CREATE | os.O_TRUNC, 0o600, dir_fd=self.fd)
+        try:
+            with open(fd, "w", encoding="utf-8") as file:
+                file.write(text)
+            self.rename(temporary, name)
+        except OSError:
+            self.remove(temporary)
+            raise
+
+    def read(self, name: str) -> str:
+        """A file's text; empty when it cannot be read."""
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self.fd)
+            with open(fd, encoding="utf-8", errors="replace") as file:
+                return file.read(65536)
+        except OSError:
+            return ""
+
+    def names(self) -> list[str]:
+        """The names of all files; none when the directory has been removed."""
+        try:
+            # A descriptor of its own: two threads that list one share its position.
+            fd = os.open(".", _DIRECTORY, dir_fd=self.fd)
+        except FileNotFoundError:
+            return []
+        try:
+            return os.listdir(fd)
+        finally:
+            os.close(fd)
+
+    def claim(self, name: str) -> Lock | None:
+        """Takes the lock on a file that is never removed; None while another process has it."""
+        fd = os.open(name, _CREATE, 0o600, dir_fd=self.fd)
+        return Lock(fd) if _try_lock(fd, fcntl.LOCK_EX) else None
+
+    def is_locked(self, name: str) -> bool:
+        """Whether a living process holds the lock on a file."""
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self.fd)
+        except OSError:
+            return False
+        # Readers ask for a shared lock: they never see one another, only an owner.
+        if _try_lock(fd, fcntl.LOCK_SH):
+            os.close(fd)
+            return False
+        return True
+
+    def in_place(self) -> bool:
+        """Whether this is still the directory that others find at its path."""
+        try:
+            return os.stat(self.path, follow_symlinks=False).st_ino == self._inode
+        except OSError:
+            return False
+
+    def leave(self, remove: bool) -> None:
+        """Says that this process no longer uses the directory, and may remove it if it was the
+        last one to do so.
+        """
+        self._presence.let_go()
+        if remove:
+            _remove_void(self.path)
+
+
+class Publication:
+    """A worker's own marker: visible only once it is locked, renamed at each change of state.
+
+    :ivar marker: what it says now.
+    """
+
+    def __init__(self, directory: StateDir, marker: Marker) -> None:
+        self.marker = marker
+        self._directory = directory
+        # Locked under a temporary name first: nobody ever sees an unlocked marker of the living.
+        temporary = f".tmp.{marker.pid}.{marker.age}"
+        directory.remove(temporary)
+        fd = os.open(temporary, _CREATE | os.O_EXCL, 0o600, dir_fd=directory.fd)
+        if not _try_lock(fd, fcntl.LOCK_EX):
+            raise OSError(errno.EWOULDBLOCK, "a new file is locked", temporary)
+        self._lock = Lock(fd)
+        directory.rename(temporary, marker.name)
+
+    def change(self, marker: Marker) -> None:
+        """Says something else."""
+        self._directory.rename(self.marker.name, marker.name)
+        self.marker = marker
+
+    def shows(self, marker: Marker) -> bool:
+        """Whether others find this marker, and find it locked by this process."""
+        try:
+            found = os.stat(marker.name, dir_fd=self._directory.fd, follow_symlinks=False)
+            return found.st_ino == self._lock.inode
+        except OSError:
+            return False
+
+    def let_go(self) -> None:
+        """Unlocks it, and leaves its name for others to read."""
+        self._lock.let_go()
+
+    def withdraw(self) -> None:
+        """Takes it away."""
+        with contextlib.suppress(OSError):
+            self._directory.remove(self.marker.name)
+        self._lock.let_go()
+
+
+def marker_is_alive(directory: StateDir, name: str, marker: Marker) -> bool:
+    """Whether a marker's writer lives: its lock is held, by the process that it names."""
+    return directory.is_locked(name) and marker.start in (start_time(marker.pid), 0)
+
+
+def candidates(configured: str | None, server_tmp: str | None) -> list[str]:
+    """The bases to try for shared state, best first."""
+    found = (server_tmp, os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm", tempfile.gettempdir())
+    present = [base for base in found if base and os.path.isdir(base)]
+    return list(dict.fromkeys(([configured] if configured else []) + present))
+
+
+def join(boot: str, bases: cabc.Sequence[str], problems: list[str]) -> StateDir | None:
+    """The directory of a boot: joined where a sibling created it, else created in the first
+    usable base; None when there is none.
+
+    What is wrong with a base is added to `problems`.
+    """
+    for create in (False, True):
+        for base in bases:
+            try:
+                directory = _enter(base, boot, create)
+            except (Unusable, OSError) as error:
+                if create:
+                    why = (isinstance(error, OSError) and error.strerror) or error
+                    problems.append(f"{base} cannot hold shared state: {why}")
+                continue
+            if directory:
+                _sweep(os.path.dirname(directory.path))
+                return directory
+    return None
+
+
+def _enter(base: str, boot: str, create: bool) -> StateDir | None:
+    home = os.path.join(base, f"flask-health-{os.geteuid()}")
+    name = f"v1-{boot}"
+    deadline = time.monotonic() + 1.0
+    while time.monotonic() < deadline:
+        home_fd = _open_private(home, create)
+        if home_fd is None:
+            return None
+        try:
+            if create:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, 0o700, dir_fd=home_fd)
+            fd = os.open(name, _DIRECTORY, dir_fd=home_fd)
+        except FileNotFoundError:
+            if not create:
+                return None
+            continue  # Swept between the two calls: look again.
+        finally:
+            os.close(home_fd)
+        directory = _occupy(os.path.join(home, name), fd)
+        if directory:
+            if create:
+                _prove_writable(directory)
+            return directory
+        time.sleep(0.01)  # It is being swept: look again.
+    raise Unusable("the directory vanishes again and again")
+
+
+def _open_private(path: str, create: bool) -> int | None:
+    """Opens a directory that is ours alone; None when there is none."""
+    if create:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+    try:
+        fd = os.open(path, _DIRECTORY)
+    except FileNotFoundError:
+        if create:
+            raise
+        return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise Unusable(f"{os.path.basename(path)} is not a real directory") from None
+        raise
+    found = os.fstat(fd)
+    if found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077:
+        return fd
+    os.close(fd)
+    raise Unusable(
+        f"{os.path.basename(path)} must belong to uid {os.geteuid()} with mode 0700, "
+        f"not to uid {found.st_uid} with mode {stat.S_IMODE(found.st_mode):04o}"
+    )
+
+
+def _prove_writable(directory: StateDir) -> None:
+    name = f".tmp.{os.getpid()}.probe"
+    directory.create(name)
+    directory.remove(name)
+
+
+def _occupy(path: str, fd: int) -> StateDir | None:
+    """Marks a directory as used by this process; None when a sweeper was faster."""
+    presence = os.open(".", _DIRECTORY, dir_fd=fd)
+    if not _try_lock(presence, fcntl.LOCK_SH):
+        os.close(fd)
+        return None
+    directory = StateDir(path, fd, Lock(presence))
+    return directory if directory.in_place() else None
+
+
+def _try_lock(fd: int, kind: int) -> bool:
+    """Tries to lock an open file; closes it when another process has it."""
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return False
+    except OSError:
+        os.close(fd)
+        raise
+    return True
+
+
+def _sweep(home: str) -> None:
+    """Removes the directories of boots that no living process uses."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(home):
+            if entry.name.startswith("v1-"):
+                _remove_void(entry.path)
+
+
+def _remove_void(path: str) -> None:
+    """Removes the directory of a boot, unless a living process uses it."""
+    with contextlib.suppress(OSError):
+        fd = os.open(path, _DIRECTORY)
+        # Who joins meanwhile fails to get its own lock, and looks again: see _enter.
+        if _try_lock(fd, fcntl.LOCK_EX):
+            try:
+                for name in os.listdir(fd):
+                    os.unlink(name, dir_fd=fd)
+                os.rmdir(path)
+            finally:
+                os.close(fd)

@@ -1,0 +1,175 @@
+"""Setup steps: what they are, and running one until it has ended well."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextvars
+import dataclasses
+import importlib.util
+import inspect
+import math
+import re
+import sys
+import typing as t
+
+Scope = t.Literal["worker", "server"]
+SCOPES: tuple[Scope, ...] = t.get_args(Scope)
+
+FIRST_RETRY = 1.0
+LONGEST_RETRY = 60.0
+TAKEOVERS = 3
+"""How often another worker takes a server's step over from one that died in it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A setup step as it was registered.
+
+    :ivar scope: `worker`: every worker runs it; `server`: one worker for all.
+    :ivar timeout: seconds after which it counts as failed; None: never.
+    :ivar retries: how often it is tried again after it raised; None: for ever.
+    :ivar native_thread: under gevent, run it on a native thread instead of in a greenlet.
+    """
+
+    name: str
+    function: cabc.Callable[[], object]
+    scope: Scope = "worker"
+    timeout: float | None = None
+    retries: int | None = None
+    native_thread: bool = False
+
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+RESERVED = frozenset(
+    "status checks live ready startup health all gate workers traffic info metrics ui fleet "
+    "state".split()
+)
+
+
+def make_step(
+    function: object,
+    name: str | None,
+    scope: object,
+    timeout: float | None,
+    retries: int | None,
+    native_thread: bool,
+) -> Step:
+    """A step, when all that was said of it is right.
+
+    :raises TypeError: for a function that cannot be called without arguments.
+    :raises ValueError: for anything else; the message names the step, the value and what would
+        be right.
+    """
+    if not callable(function):
+        raise TypeError(f"A setup step must be callable, not {function!r}")
+    name = _check_name(function, name)
+    _check_signature(function, name)
+    if scope not in SCOPES:
+        right = " or ".join(f"'{word}'" for word in SCOPES)
+        raise ValueError(f"'scope' of setup step '{name}' must be {right}, not {scope!r}")
+    if timeout is not None and (not _is_number(timeout) or timeout <= 0):
+        raise ValueError(
+            f"'timeout' of setup step '{name}' must be a number of seconds > 0, not {timeout!r}"
+        )
+    if retries is not None and (type(retries) is not int or retries < 0):
+        raise ValueError(
+            f"'retries' of setup step '{name}' must be a whole number >= 0, not {retries!r}"
+        )
+    return Step(name, function, t.cast(Scope, scope), timeout, retries, bool(native_thread))
+
+
+def proper_name(function: object) -> str | None:
+    """The name of a function, when it can be the name of a step; else None."""
+    name = getattr(function, "__name__", None)
+    return name if isinstance(name, str) and NAME.fullmatch(name) else None
+
+
+def same_function(one: object, other: object) -> bool:
+    """Whether two functions are the same piece of code: an app factory that is called twice
+    defines its functions twice.
+    """
+    one, other = _unwrap(one), _unwrap(other)
+    code = getattr(one, "__code__", None)
+    return one == other or (code is not None and code is getattr(other, "__code__", None))
+
+
+def _check_name(function: object, given: str | None) -> str:
+    name = proper_name(function) if given is None else given
+    if name is None:
+        raise ValueError(f"The setup step {function!r} has no plain name: pass 'name='")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError(
+            f"'name' of a setup step must be 1 to 64 letters, digits, '_' or '-', not {name!r}"
+        )
+    if name.lower() in RESERVED:
+        raise ValueError(f"A setup step cannot be named '{name}': pass another 'name='")
+    return name
+
+
+def _check_signature(function: cabc.Callable[..., object], name: str) -> None:
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise TypeError(f"Setup step '{name}' is called without arguments: {error}") from None
+    except ValueError:
+        pass  # Some built-in functions have no signature to look at.
+    if inspect.iscoroutinefunction(function) and not importlib.util.find_spec("asgiref"):
+        raise ValueError(f"Setup step '{name}' is async: install 'flask[async]'")
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(t.cast(float, value))
+
+
+def _unwrap(function: object) -> object:
+    return inspect.unwrap(function) if callable(function) else function
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a step has come.
+
+    :ivar state: `pending`, `running`, `waiting` (another worker runs it), `failed` or `done`.
+    :ivar fraction: from 0 to 1, as the step itself told; None when it did not.
+    :ivar note: what it told with it.
+    :ivar started: when the running attempt began, on the monotonic clock.
+    :ivar error: why it failed, None when it did not.
+    """
+
+    step: Step
+    state: str = "pending"
+    fraction: float | None = None
+    note: str = ""
+    started: float | None = None
+    error: BaseException | None = None
+
+    def late(self, now: float, default_timeout: float | None) -> float | None:
+        """The timeout in seconds that the running attempt has exceeded; None when it has not."""
+        timeout = self.step.timeout if self.step.timeout is not None else default_timeout
+        if self.state != "running" or timeout is None or self.started is None:
+            return None
+        return timeout if now - self.started > timeout else None
+
+
+running: contextvars.ContextVar[Progress | None] = contextvars.ContextVar(
+    "flask_health_step", default=None
+)
+"""The step that the current thread of execution belongs to."""
+
+
+def backoff(attempt: int) -> float:
+    """Seconds to wait before attempt 1, 2, 3 ... is repeated: 1, 2, 4 ... 60."""
+    return float(min(FIRST_RETRY * 2 ** min(attempt - 1, 10), LONGEST_RETRY))
+
+
+def call_natively(function: cabc.Callable[[], object]) -> object:
+    """Calls a function on a native thread while the greenlet that asked waits; where gevent does
+    not rule, just calls it.
+    """
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None or not monkey.is_module_patched("threading"):
+        return function()
+    import gevent
+
+    context = contextvars.copy_context()
+    return gevent.get_hub().threadpool.apply(context.run, (function,))
