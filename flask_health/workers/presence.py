@@ -78,6 +78,8 @@ class Presence:
 
     def mend(self) -> None:
         """Publishes again what has vanished, and removes the markers of the dead."""
+        if self.state is WorkerState.STOPPING:
+            return
         with self._lock:
             self._mend()
         with contextlib.suppress(OSError):

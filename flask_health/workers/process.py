@@ -6,6 +6,12 @@ import os
 import typing as t
 import weakref
 
+try:
+    # Not `os.close`: gevent replaces it by one that closes later, or never in a forked child.
+    from posix import close as close
+except ImportError:  # Windows
+    from os import close as close
+
 
 def start_time(pid: int) -> int:
     """When a process started, in clock ticks since the kernel's boot.

@@ -17,7 +17,7 @@ import threading
 import time
 
 from ..model.server import Marker
-from .process import start_time, when_forked
+from .process import close, start_time, when_forked
 
 try:
     import fcntl
@@ -54,7 +54,7 @@ class Lock:
         """Gives the lock up, or this process's share in it. Again does nothing."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            close(fd)
 
     __del__ = let_go
 
@@ -74,7 +74,7 @@ class StateDir:
 
     def __del__(self) -> None:
         # Not closed by hand: a probe in another thread may still be reading through it.
-        os.close(self.fd)
+        close(self.fd)
 
     def exists(self, name: str) -> bool:
         """Whether there is a file of this name."""
@@ -86,7 +86,7 @@ class StateDir:
 
     def create(self, name: str) -> None:
         """Creates an empty file; one that exists is left as it is."""
-        os.close(os.open(name, _CREATE, 0o600, dir_fd=self.fd))
+        close(os.open(name, _CREATE, 0o600, dir_fd=self.fd))
 
     def remove(self, name: str) -> None:
         """Removes a file, if there is one."""
@@ -128,7 +128,7 @@ class StateDir:
         try:
             return os.listdir(fd)
         finally:
-            os.close(fd)
+            close(fd)
 
     def claim(self, name: str) -> Lock | None:
         """Takes the lock on a file that is never removed; None while another process has it."""
@@ -143,7 +143,7 @@ class StateDir:
             return False
         # Readers ask for a shared lock: they never see one another, only an owner.
         if _try_lock(fd, fcntl.LOCK_SH):
-            os.close(fd)
+            close(fd)
             return False
         return True
 
@@ -256,7 +256,7 @@ def _enter(base: str, boot: str, create: bool) -> StateDir | None:
                 return None
             continue  # Swept between the two calls: look again.
         finally:
-            os.close(home_fd)
+            close(home_fd)
         directory = _occupy(os.path.join(home, name), fd)
         if directory:
             if create:
@@ -284,7 +284,7 @@ def _open_private(path: str, create: bool) -> int | None:
     found = os.fstat(fd)
     if found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077:
         return fd
-    os.close(fd)
+    close(fd)
     raise Unusable(
         f"{os.path.basename(path)} must belong to uid {os.geteuid()} with mode 0700, "
         f"not to uid {found.st_uid} with mode {stat.S_IMODE(found.st_mode):04o}"
@@ -301,7 +301,7 @@ def _occupy(path: str, fd: int) -> StateDir | None:
     """Marks a directory as used by this process; None when a sweeper was faster."""
     presence = os.open(".", _DIRECTORY, dir_fd=fd)
     if not _try_lock(presence, fcntl.LOCK_SH):
-        os.close(fd)
+        close(fd)
         return None
     directory = StateDir(path, fd, Lock(presence))
     return directory if directory.in_place() else None
@@ -312,10 +312,10 @@ def _try_lock(fd: int, kind: int) -> bool:
     try:
         fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(fd)
+        close(fd)
         return False
     except OSError:
-        os.close(fd)
+        close(fd)
         raise
     return True
 
@@ -339,4 +339,4 @@ def _remove_void(path: str) -> None:
                     os.unlink(name, dir_fd=fd)
                 os.rmdir(path)
             finally:
-                os.close(fd)
+                close(fd)

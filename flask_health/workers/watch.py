@@ -14,7 +14,7 @@ import time
 import typing as t
 
 from ..model.server import Census, Marker, parse_marker
-from .process import when_forked
+from .process import close, when_forked
 from .statedir import StateDir, marker_is_alive
 
 log = logging.getLogger("flask_health")
@@ -142,7 +142,7 @@ class Lifelines:
         for key in [key for key, fd in self._fds.items() if fd in dead]:
             fd = self._fds.pop(key)
             self._epoll.unregister(fd)
-            os.close(fd)
+            close(fd)
 
     def let_go(self) -> None:
         """Closes everything; it is not complete any more."""
@@ -150,7 +150,7 @@ class Lifelines:
         self.poll = _nobody
         fds, self._fds = self._fds, {}
         for fd in fds.values():
-            os.close(fd)
+            close(fd)
         # Closed, never unregistered: a forked child shares the set itself with its parent.
         epoll, self._epoll = self._epoll, None
         if epoll:
