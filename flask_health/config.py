@@ -75,9 +75,9 @@ def _count(value: object) -> int:
 
 def _one_of(*words: str) -> cabc.Callable[[object], str]:
     def parse(value: object) -> str:
-        if value not in words:
+        if not isinstance(value, str) or value not in words:
             raise Wrong("one of " + ", ".join(repr(word) for word in words))
-        return t.cast(str, value)
+        return value
 
     return parse
 

@@ -60,8 +60,9 @@ def parse_marker(name: str) -> Marker | None:
     *numbers, state = rest.split(".")
     if len(numbers) != 4 or not all(n.isascii() and n.isdigit() for n in numbers):
         return None
+    age, pid, start, expected = map(int, numbers)
     try:
-        return Marker(*(int(n) for n in numbers), WorkerState(state))  # type: ignore[misc]
+        return Marker(age, pid, start, expected, WorkerState(state))
     except ValueError:
         return None
 

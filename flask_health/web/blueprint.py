@@ -7,6 +7,7 @@ from __future__ import annotations
 import collections.abc as cabc
 
 import flask
+import werkzeug
 from werkzeug.routing import PathConverter
 
 from ..config import Config
@@ -56,10 +57,10 @@ def make_blueprint(
     return blueprint
 
 
-def _view(probes: Probes, probe: str) -> cabc.Callable[[], flask.Response]:
+def _view(probes: Probes, probe: str) -> cabc.Callable[[], werkzeug.Response]:
     answer = probes.answer(probe)
 
-    def view() -> flask.Response:
+    def view() -> werkzeug.Response:
         return flask.Response.from_app(answer, flask.request.environ)
 
     return view

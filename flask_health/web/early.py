@@ -68,9 +68,7 @@ class Early:
         )
 
 
-def _refuse(
-    environ: WSGIEnvironment, start_response: StartResponse
-) -> cabc.Iterable[bytes]:
+def _refuse(environ: WSGIEnvironment, start_response: StartResponse) -> cabc.Iterable[bytes]:
     if wants_json(environ):
         content_type = PROBLEM
         body = json.dumps(

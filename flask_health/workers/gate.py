@@ -1,10 +1,10 @@
 """The init gate: closed until the setup of every worker of the server has finished.
 
-    T0  the worker is about to accept: its marker says `starting`; setup starts in a thread
-    T1  its setup ends: `gate.local` is set, business requests pass here, its marker says `ready`
-    T2  the last expected worker is ready: the gate opens for the whole server, once and for good,
-        and `gate.event` is set in every worker
-    T3  a worker that replaces a dead one stays out of the accept loop until its T1
+T0  the worker is about to accept: its marker says `starting`; setup starts in a thread
+T1  its setup ends: `gate.local` is set, business requests pass here, its marker says `ready`
+T2  the last expected worker is ready: the gate opens for the whole server, once and for good,
+    and `gate.event` is set in every worker
+T3  a worker that replaces a dead one stays out of the accept loop until its T1
 """
 
 from __future__ import annotations
@@ -156,8 +156,8 @@ class Gate:
         if self.setup.unfinished:
             _start_thread(self._run_setup, "flask-health-setup")
 
-    def settle(self, timeout: float) -> BaseException | None:
-        """Waits up to `timeout` seconds until the setup of this process has finished or failed.
+    def settle(self, timeout: float | None) -> BaseException | None:
+        """Waits until the setup of this process has finished or failed, at most `timeout` seconds.
 
         :return: why it failed, None when it did not.
         """

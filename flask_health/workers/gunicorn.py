@@ -75,8 +75,8 @@ def _reloaded_at(worker: t.Any, arbiter: t.Any, frame: types.FrameType | None) -
         for caller in frames(frame)
     ):
         return 0
-    siblings = [w.age for w in list(arbiter.WORKERS.values()) if w.cfg is worker.cfg]
-    return min([worker.age, *siblings])
+    siblings: list[int] = [w.age for w in arbiter.WORKERS.values() if w.cfg is worker.cfg]
+    return min([*siblings, int(worker.age)])
 
 
 def forked_worker(frame: types.FrameType | None) -> Server | None:
@@ -86,7 +86,10 @@ def forked_worker(frame: types.FrameType | None) -> Server | None:
     for caller in frames(frame):
         if not caller.f_globals.get("__name__", "").startswith("gunicorn."):
             continue
-        if caller.f_code.co_name != "spawn_worker" or caller.f_globals["__name__"] != "gunicorn.arbiter":
+        if (
+            caller.f_code.co_name != "spawn_worker"
+            or caller.f_globals["__name__"] != "gunicorn.arbiter"
+        ):
             return None
         worker, arbiter = caller.f_locals.get("worker"), caller.f_locals.get("self")
         if worker is None or worker.pid != "[booting]" or worker.ppid != os.getppid():

@@ -8,9 +8,9 @@ import weakref
 
 try:
     # Not `os.close`: gevent replaces it by one that closes later, or never in a forked child.
-    from posix import close as close
+    from posix import close
 except ImportError:  # Windows
-    from os import close as close
+    from os import close
 
 
 def start_time(pid: int) -> int:

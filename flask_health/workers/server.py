@@ -6,7 +6,6 @@ import collections
 import dataclasses
 import enum
 import hashlib
-import os
 import types
 import typing as t
 import weakref
@@ -110,5 +109,3 @@ def frames(frame: types.FrameType | None) -> list[types.FrameType]:
         found.append(frame)
         frame = frame.f_back
     return found
-
-

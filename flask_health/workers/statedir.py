@@ -30,6 +30,7 @@ available = fcntl is not None
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 _CREATE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
+
 class Unusable(Exception):
     """A directory cannot be used for shared state; the message says why."""
 

@@ -75,7 +75,7 @@ def make_step(
         raise ValueError(
             f"'retries' of setup step '{name}' must be a whole number >= 0, not {retries!r}"
         )
-    return Step(name, function, t.cast(Scope, scope), timeout, retries, bool(native_thread))
+    return Step(name, function, scope, timeout, retries, bool(native_thread))
 
 
 def proper_name(function: object) -> str | None:

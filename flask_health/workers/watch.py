@@ -47,10 +47,9 @@ class Watch:
 
     def unchanged(self) -> bool:
         """Whether the last look still holds: two system calls, whatever the number of workers."""
-        return (
-            os.fstat(self.directory.fd).st_mtime_ns == self._scanned_at
-            and not self._lifelines.poll(0, 1)
-        )
+        return os.fstat(
+            self.directory.fd
+        ).st_mtime_ns == self._scanned_at and not self._lifelines.poll(0, 1)
 
     def _scan(self) -> Census:
         if not self._scanning.acquire(blocking=False):
