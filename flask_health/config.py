@@ -187,9 +187,8 @@ def read(config: cabc.Mapping[str, object], environ: cabc.Mapping[str, str]) -> 
     for name, parse in PARSERS.items():
         key = f"HEALTH_{name.upper()}"
         found = _find(key, parse, config, environ)
-        if found is None:
-            if key not in config or name in OPTIONAL:
-                continue
+        if found is None and (key not in config or name in OPTIONAL):
+            continue
         try:
             values[name] = parse(found)
         except Wrong as right:

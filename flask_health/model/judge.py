@@ -6,6 +6,7 @@ from .server import SERVING, Census, WorkerState
 from .status import Status
 
 READY_ONLY = frozenset({WorkerState.READY})
+FAILED_ONLY = frozenset({WorkerState.FAILED})
 
 
 def gate_complete(census: Census, expected: int) -> bool:
@@ -17,7 +18,7 @@ def gate_state(census: Census) -> str:
     """The server's gate: `open`, `failed`, `running` or `pending`."""
     if census.opened:
         return "open"
-    if census.count({WorkerState.FAILED}):
+    if census.count(FAILED_ONLY):
         return "failed"
     return "running" if census.markers else "pending"
 
@@ -33,14 +34,17 @@ def ready(census: Census, min_workers: int) -> bool:
     return census.count(SERVING) >= max(1, min(min_workers, census.expected))
 
 
-def status(census: Census, min_workers: int) -> Status:
-    """The status of the server: warn when it is ready, but a worker's setup failed."""
+def status(census: Census, min_workers: int, misses_one: bool = False) -> Status:
+    """The status of the server: warn when it is ready, but the setup of a worker failed.
+
+    :param misses_one: whether a worker has been missing for too long, which is to be warned of too.
+    """
     if not ready(census, min_workers):
         return Status.FAIL
-    return Status.WARN if census.count({WorkerState.FAILED}) else Status.PASS
+    return Status.WARN if misses_one or census.count(FAILED_ONLY) else Status.PASS
 
 
-def reason(census: Census, min_workers: int) -> str:
+def reason(census: Census, min_workers: int, misses_one: bool = False) -> str:
     """Why the status is not pass, for people; empty when it is."""
     if census.orphaned:
         return "the server's master process is gone"
@@ -52,4 +56,6 @@ def reason(census: Census, min_workers: int) -> str:
         return f"setup finished in {serving} of {census.expected} workers"
     if not ready(census, min_workers):
         return f"{serving} of {census.expected} workers serve, at least {min_workers} must"
+    if misses_one:
+        return f"{serving} of {census.expected} workers serve, and no other comes"
     return ""

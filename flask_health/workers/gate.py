@@ -21,7 +21,7 @@ import typing as t
 
 from ..model import judge
 from ..model.server import SERVING, Census, WorkerState
-from . import process
+from .headcount import Headcount
 from .presence import Presence, appear
 from .server import Role, Server, enroll
 from .setup import Setup
@@ -35,10 +35,6 @@ OPENING_LOOK = 0.05
 
 MENDING_LOOK = 1.0
 """Seconds between two looks at our own marker once it is open."""
-
-FEWER_WANTED_AFTER = 3.0
-"""Seconds that the master must have fewer children than its workers expect, before the smaller
-number is believed: it forks them one after another."""
 
 EXIT_CODE = 3
 """gunicorn ends the whole server when a worker ends with this code (`WORKER_BOOT_ERROR`)."""
@@ -78,6 +74,7 @@ class Gate:
         self.options = options
         self.problems: list[str] = []
         self.presence: Presence | None = None
+        self.headcount: Headcount | None = None
         self.setup: Setup | None = None
         self.begun = False
         self._ordinal = ordinal
@@ -122,6 +119,12 @@ class Gate:
     def census(self) -> Census | None:
         """The workers of this server; None where this process answers for itself alone."""
         return self.presence.watch.look() if self.presence else None
+
+    @property
+    def misses_one(self) -> bool:
+        """Whether a worker of this server has been missing for too long."""
+        longest = self.setup.duration if self.setup else 0.0
+        return bool(self.headcount and self.headcount.misses_one(time.monotonic(), longest))
 
     @property
     def orphaned(self) -> bool:
@@ -192,6 +195,7 @@ class Gate:
         else:
             self.problems = ["this platform has no file locks"]
         if self.presence:
+            self.headcount = Headcount(self.server, self.presence)
             self._generation = _generation(self.presence, self.server)
         elif self.server.workers > 1:
             log.error("no directory for shared state: each worker answers for itself alone")
@@ -221,7 +225,7 @@ class Gate:
 
     def _keep(self) -> None:
         """The life of the keeper's thread: timeouts, the opening, mending."""
-        mended = since = time.monotonic()
+        mended = time.monotonic()
         while not self._left:
             now = time.monotonic()
             if self.setup:
@@ -229,37 +233,25 @@ class Gate:
             over = self.local.is_set() or (self.setup is not None and self.setup.gave_up)
             if self.presence is None and over:
                 return
-            since = now if not self._fewer_wanted() else since
-            self._look(fewer_wanted=now - since > FEWER_WANTED_AFTER)
-            if self.presence and now - mended > MENDING_LOOK:
-                mended = now
-                self.presence.mend()
+            if self.presence and self.headcount:
+                self.headcount.check(now)
+                self._look()
+                if now - mended > MENDING_LOOK:
+                    mended = now
+                    self.presence.mend()
             time.sleep(MENDING_LOOK if over and self.event.is_set() else OPENING_LOOK)
 
-    def _look(self, fewer_wanted: bool = False) -> None:
+    def _look(self) -> None:
         """Opens the gate when the last worker is ready, and sees that another has opened it."""
         if self.presence is None or self.event.is_set():
             return
         census = self.presence.watch.look()
-        if not census.opened and (judge.gate_complete(census, census.expected) or fewer_wanted):
+        if not census.opened and judge.gate_complete(census, census.expected):
             log.info("setup has finished in %d workers: the gate is open", len(census.markers))
             self.presence.decide("open")
         if census.opened or self.presence.directory.exists("open"):
             self.presence.decide("open")
             self.event.set()
-
-    def _fewer_wanted(self) -> bool:
-        """Whether the master has fewer workers than the last one it started was told of, as
-        after TTOU: then no younger worker will ever come to tell the new number.
-        """
-        census = self.census
-        if census is None or census.opened or not census.markers:
-            return False
-        ready = census.count(judge.READY_ONLY)
-        if ready < len(census.markers) or census.markers[-1].age < census.expected:
-            return False
-        alive = process.children(self.server.master)
-        return alive is not None and len(alive) <= ready
 
     def _exit_if_wanted(self) -> None:
         setup = self.setup

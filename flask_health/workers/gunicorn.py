@@ -10,6 +10,7 @@ Seen in gunicorn 20.1 to 27.0 with every worker class.
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import contextlib
 import logging
 import os
@@ -60,6 +61,7 @@ def describe(worker: t.Any, arbiter: t.Any, frame: types.FrameType | None) -> Se
         age=worker.age,
         forks=True,
         reloaded_at=_reloaded_at(worker, arbiter, frame),
+        strangers=frozenset({getattr(arbiter, "dirty_arbiter_pid", 0)}),
         own_queue=bool(getattr(cfg, "reuse_port", False)),
         tmp_dir=cfg.worker_tmp_dir,
     )
@@ -84,12 +86,10 @@ def forked_worker(frame: types.FrameType | None) -> Server | None:
     any other child: of user code, of a dirty arbiter, of an upgrade.
     """
     for caller in frames(frame):
-        if not caller.f_globals.get("__name__", "").startswith("gunicorn."):
+        module = caller.f_globals.get("__name__", "")
+        if not module.startswith("gunicorn."):
             continue
-        if (
-            caller.f_code.co_name != "spawn_worker"
-            or caller.f_globals["__name__"] != "gunicorn.arbiter"
-        ):
+        if (module, caller.f_code.co_name) != ("gunicorn.arbiter", "spawn_worker"):
             return None
         worker, arbiter = caller.f_locals.get("worker"), caller.f_locals.get("self")
         if worker is None or worker.pid != "[booting]" or worker.ppid != os.getppid():
@@ -112,7 +112,7 @@ def hook(worker: t.Any) -> None:
         serve(worker)
 
     def worker_exit(server: t.Any, worker: t.Any) -> None:
-        _leave()
+        leave()
         after(server, worker)
 
     cfg.set("post_worker_init", post_worker_init)
@@ -124,11 +124,15 @@ def serve(worker: t.Any) -> None:
     if getattr(worker, "_flask_health_serves", False):
         return
     worker._flask_health_serves = True
-    gates = [gate for gate in members() if gate.server.role is Role.WORKER]
+    gates = members()
     for gate in gates:
+        if gate.server.role is not Role.WORKER and not gate.begun:
+            # Made where no frame of gunicorn could be seen, as in a thread.
+            _, arbiter = find(sys._getframe())
+            gate.server = describe(worker, arbiter, sys._getframe())
         gate.begin()
     if gates:
-        _note_sigterm(gates)
+        _note_signals(gates)
         _hold(worker, gates)
 
 
@@ -152,21 +156,26 @@ def _beats_cover_boot() -> bool:
     return int(version.partition(".")[0]) < 22
 
 
-def _note_sigterm(gates: list[Member]) -> None:
-    with contextlib.suppress(ValueError):  # Not in the main thread: no signal handlers there.
-        handle = signal.getsignal(signal.SIGTERM)
-
-        def handler(number: int, frame: types.FrameType | None) -> None:
-            for gate in gates:
-                gate.told_to_stop()
-            if callable(handle):
-                handle(number, frame)
-
-        signal.signal(signal.SIGTERM, handler)
-        signal.siginterrupt(signal.SIGTERM, False)
+def _note_signals(gates: list[Member]) -> None:
+    """Has the gates told of a stop before gunicorn's own handler is."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        with contextlib.suppress(ValueError):  # Not in the main thread: no handlers there.
+            signal.signal(number, _teller(gates, signal.getsignal(number)))
+            signal.siginterrupt(number, number != signal.SIGTERM)  # As gunicorn does.
 
 
-def _leave() -> None:
+def _teller(gates: list[Member], handle: t.Any) -> cabc.Callable[[int, t.Any], None]:
+    def handler(number: int, frame: types.FrameType | None) -> None:
+        for gate in gates:
+            gate.told_to_stop()
+        if callable(handle):
+            handle(number, frame)
+
+    return handler
+
+
+def leave() -> None:
+    """Ends the presence of every gate of this process."""
     for gate in members():
         gate.leave()
 

@@ -66,6 +66,12 @@ class Presence:
             if self.state is not WorkerState.STOPPING:
                 self._say(state)
 
+    def expect(self, workers: int) -> None:
+        """Publishes another number of workers that the server wants."""
+        with self._lock:
+            self._marker = dataclasses.replace(self._marker, expected=workers)
+            self._say(self.state)
+
     def stop(self) -> None:
         """Publishes that this worker accepts no more. Waits for nothing: for signal handlers."""
         self._say(WorkerState.STOPPING)

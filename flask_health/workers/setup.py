@@ -23,6 +23,8 @@ class Setup:
     """The setup of this worker.
 
     :ivar steps: how far each step has come, in order.
+    :ivar duration: how many seconds it took, 0 before it has finished.
+    :ivar gave_up: whether a step failed that may not be tried again.
     :ivar retry_at: when the next attempt begins, on the monotonic clock; None when none is due.
     """
 
@@ -43,6 +45,7 @@ class Setup:
         self._default_timeout = default_timeout
         self._default_retries = default_retries
         self._finished = not steps
+        self.duration = 0.0
         self._claim: Lock | None = None
 
     @property
@@ -64,6 +67,7 @@ class Setup:
 
     def run(self, presence: Presence | None, generation: int) -> None:
         """Runs the steps; returns when all are done, or when one has been given up."""
+        began = time.monotonic()
         for progress in self.steps:
             if progress.step.scope == "server" and presence:
                 done = self._finish_for_all(progress, presence, generation)
@@ -74,6 +78,7 @@ class Setup:
                 self._changed()
                 return
         self._finished = True
+        self.duration = time.monotonic() - began
         self._changed()
 
     def check_timeouts(self, now: float) -> None:
