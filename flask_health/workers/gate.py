@@ -133,24 +133,28 @@ class Gate:
 
     def begin(self) -> None:
         """Starts the setup of this process, once; in a worker also publishes its marker."""
+        steps = self._steps()
         if self.server.role is Role.MASTER:
             return
+        if self.server.role is Role.ALONE and not steps:
+            self._open_alone()  # Also for the requests that come while the first one begins.
         try:
             self._tickets.pop()
         except IndexError:
             return
-        # In place: users hold these objects, which a preloading master may have made before its
-        # worker was monkey-patched.
-        for event in (self.event, self.local, self._turned):
-            event.__init__()  # type: ignore[misc]
         self.setup = Setup(
-            self._steps(),
+            steps,
             self._call,
             self._changed,
             default_timeout=self.options.setup_timeout,
             default_retries=0 if self._testing() else None,
         )
         if self.server.role is Role.WORKER:
+            # In place: users hold these objects, which a preloading master may have made before
+            # its worker was monkey-patched.
+            for event in (self.event, self.local, self._turned):
+                event.__init__()  # type: ignore[misc]
+            self.server = self.server.placed()
             self._appear()
         self._changed()
         self.begun = True
@@ -186,6 +190,10 @@ class Gate:
         self._left = True
         if self.presence and self.presence.pid == os.getpid():
             self.presence.leave()
+
+    def _open_alone(self) -> None:
+        for event in (self.local, self.event, self._turned):
+            event.set()
 
     def _appear(self) -> None:
         if available:

@@ -109,7 +109,10 @@ def hook(worker: t.Any) -> None:
 
     def post_worker_init(worker: t.Any) -> None:
         before(worker)
-        serve(worker)
+        try:
+            serve(worker)
+        except Exception:  # It would end the whole server: no worker may fail to boot.
+            log.exception("the health checks of worker %d did not start", worker.pid)
 
     def worker_exit(server: t.Any, worker: t.Any) -> None:
         leave()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from . import gunicorn
@@ -18,5 +17,5 @@ def locate(workers: int | None) -> Server:
     if found:
         return found
     if workers is not None and workers > 1:
-        return Server(Role.WORKER, "", os.getppid(), workers, age=os.getpid())
+        return Server(Role.WORKER, workers=workers)
     return Server()

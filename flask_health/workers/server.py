@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import enum
 import hashlib
+import os
 import types
 import typing as t
 import weakref
@@ -51,6 +52,12 @@ class Server:
     strangers: frozenset[int] = frozenset()
     own_queue: bool = False
     tmp_dir: str | None = None
+
+    def placed(self) -> Server:
+        """The server of a worker that was only told that it has siblings, once it has forked."""
+        if self.master:
+            return self
+        return dataclasses.replace(self, master=os.getppid(), age=os.getpid())
 
     def boot(self, app_name: str, ordinal: int) -> str:
         """The identity of this start of the server, for one of its apps: the same in all its
