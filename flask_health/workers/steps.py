@@ -162,6 +162,17 @@ def backoff(attempt: int) -> float:
     return float(min(FIRST_RETRY * 2 ** min(attempt - 1, 10), LONGEST_RETRY))
 
 
+def finished(step: Step, result: object) -> object:
+    """What a step returned, unless that shows that it has not even begun.
+
+    :raises TypeError: for a coroutine: the step is async in a way that no inspection shows.
+    """
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError(f"setup step '{step.name}' returned a coroutine: make it an 'async def'")
+    return result
+
+
 def call_natively(function: cabc.Callable[[], object]) -> object:
     """Calls a function on a native thread while the greenlet that asked waits; where gevent does
     not rule, just calls it.
