@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..model import judge
+from ..model.mask import mask
 from ..model.report import Report, StepReport
 from ..model.status import Status
 from .gate import Gate
@@ -41,7 +42,7 @@ def _describe(progress: Progress) -> StepReport:
         state=progress.state,
         fraction=progress.fraction,
         note=progress.note,
-        error=str(progress.error or ""),
+        error=mask(str(progress.error or "")),
     )
 
 
@@ -52,5 +53,5 @@ def _local_reason(gate: Gate) -> str:
     if unfinished is None:
         return "setup has not started"
     if unfinished.error:
-        return f"setup step '{unfinished.step.name}' failed: {unfinished.error}"
+        return f"setup step '{unfinished.step.name}' failed: {mask(str(unfinished.error))}"
     return f"setup step '{unfinished.step.name}' not finished"
