@@ -200,7 +200,7 @@ def test_failed_setup_ends_the_server(
     stage.withdraw("wait")
     found = server.wait(within=30)
     assert status is None or found == status
-    assert not processes.in_session(server.pid)
+    eventually(lambda: processes.in_session(server.pid), lambda left: not left)
     assert "ending the server" in server.log()
 
 

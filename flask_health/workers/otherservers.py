@@ -144,7 +144,7 @@ def _hypercorn(stack: Stack) -> Server | None:
 
 
 def _uvicorn(stack: Stack) -> Server | None:
-    loader = _caller(stack, "uvicorn.config", "load")
+    loader = _caller(stack, "uvicorn.config", "load", "load_app")
     return loader and _spawned("uvicorn", loader.f_locals["self"].workers, stack)
 
 
