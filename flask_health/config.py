@@ -29,9 +29,13 @@ def _text(value: object) -> str:
 
 def _path_prefix(value: object) -> str:
     if not isinstance(value, str) or not value.startswith("/") or value.endswith("/"):
-        raise Wrong("a path such as '/health' that starts with '/' and does not end with it")
+        raise Wrong(
+            "a path such as '/health' that starts with '/' and does not end with it"
+        )
     if any(character in value for character in "<>?# "):
-        raise Wrong("a plain path such as '/health', without converters, query or spaces")
+        raise Wrong(
+            "a plain path such as '/health', without converters, query or spaces"
+        )
     return value
 
 
@@ -42,7 +46,14 @@ def _absolute(value: object) -> str:
 
 
 def _flag(value: object) -> bool:
-    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    words = {
+        "true": True,
+        "1": True,
+        "yes": True,
+        "false": False,
+        "0": False,
+        "no": False,
+    }
     if isinstance(value, bool):
         return value
     if value in (0, 1):
@@ -85,7 +96,9 @@ def _one_of(*words: str) -> cabc.Callable[[object], str]:
 def _prefixes(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = _from_json(value)
-    if not isinstance(value, (list, tuple)) or not all(_is_path(item) for item in value):
+    if not isinstance(value, (list, tuple)) or not all(
+        _is_path(item) for item in value
+    ):
         raise Wrong("a list of path prefixes that start with '/'")
     return tuple(value)
 
@@ -93,7 +106,8 @@ def _prefixes(value: object) -> tuple[str, ...]:
 def _aliases(value: object) -> dict[str, str]:
     value = _from_json(value)
     if not isinstance(value, dict) or not all(
-        _is_path(path) and path != "/" and probe in PROBES for path, probe in value.items()
+        _is_path(path) and path != "/" and probe in PROBES
+        for path, probe in value.items()
     ):
         raise Wrong(
             "a dict of paths to probes, such as {'/readyz': 'ready'}; the probes are "
@@ -221,7 +235,9 @@ def _warn_of_near_misses(config: cabc.Mapping[str, object]) -> None:
             near = min(ours, key=lambda our: _edits(key, our))
             if _edits(key, near) <= 2:
                 _warned.add(key)
-                log.warning("'%s' is not a key of Flask-Health: did you mean '%s'?", key, near)
+                log.warning(
+                    "'%s' is not a key of Flask-Health: did you mean '%s'?", key, near
+                )
 
 
 _warned: set[str] = set()
@@ -233,5 +249,7 @@ def _edits(one: str, other: str) -> int:
     for i, letter in enumerate(one, 1):
         above, row = row, [i]
         for j, wanted in enumerate(other, 1):
-            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (letter != wanted)))
+            row.append(
+                min(above[j] + 1, row[-1] + 1, above[j - 1] + (letter != wanted))
+            )
     return row[-1]

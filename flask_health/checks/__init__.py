@@ -1,8 +1,8 @@
 """Ready-made checks: a small file each, given the app's own client, importing nothing until used.
 
-    from flask_health.checks import sqlalchemy
+from flask_health.checks import sqlalchemy
 
-    health.add_check("database", sqlalchemy(db))
+health.add_check("database", sqlalchemy(db))
 """
 
 from __future__ import annotations

@@ -124,7 +124,9 @@ class Gate:
     def misses_one(self) -> bool:
         """Whether a worker of this server has been missing for too long."""
         longest = self.setup.duration if self.setup else 0.0
-        return bool(self.headcount and self.headcount.misses_one(time.monotonic(), longest))
+        return bool(
+            self.headcount and self.headcount.misses_one(time.monotonic(), longest)
+        )
 
     @property
     def orphaned(self) -> bool:
@@ -206,7 +208,9 @@ class Gate:
             self.headcount = Headcount(self.server, self.presence)
             self._generation = _generation(self.presence, self.server)
         elif self.server.workers > 1:
-            log.error("no directory for shared state: each worker answers for itself alone")
+            log.error(
+                "no directory for shared state: each worker answers for itself alone"
+            )
 
     def _run_setup(self) -> None:
         assert self.setup is not None
@@ -238,7 +242,9 @@ class Gate:
             now = time.monotonic()
             if self.setup:
                 self.setup.check_timeouts(now)
-            over = self.local.is_set() or (self.setup is not None and self.setup.gave_up)
+            over = self.local.is_set() or (
+                self.setup is not None and self.setup.gave_up
+            )
             if self.presence is None and over:
                 return
             if self.presence and self.headcount:
@@ -255,7 +261,10 @@ class Gate:
             return
         census = self.presence.watch.look()
         if not census.opened and judge.gate_complete(census, census.expected):
-            log.info("setup has finished in %d workers: the gate is open", len(census.markers))
+            log.info(
+                "setup has finished in %d workers: the gate is open",
+                len(census.markers),
+            )
             self.presence.decide("open")
         if census.opened or self.presence.directory.exists("open"):
             self.presence.decide("open")
@@ -266,12 +275,19 @@ class Gate:
         if not (self.options.exit_on_failure and setup) or self.event.is_set():
             return
         step = next(p for p in setup.steps if p.error)
-        if step.step.retries is not None and not setup.gave_up and step.state == "failed":
+        if (
+            step.step.retries is not None
+            and not setup.gave_up
+            and step.state == "failed"
+        ):
             return  # It will be tried again.
         census = self.census
         if census and census.opened:
             return
-        log.critical("setup failed before the gate ever opened: ending the server: %s", step.error)
+        log.critical(
+            "setup failed before the gate ever opened: ending the server: %s",
+            step.error,
+        )
         self._exit()
 
     def _exit(self) -> None:
@@ -289,7 +305,9 @@ def _generation(presence: Presence, server: Server) -> int:
     """
     names = (name.partition("generation.")[2] for name in presence.directory.names())
     known = (int(age) for age in names if age.isdigit())
-    found = server.reloaded_at or max((age for age in known if age <= server.age), default=0)
+    found = server.reloaded_at or max(
+        (age for age in known if age <= server.age), default=0
+    )
     if found:
         presence.decide(f"generation.{found}")
     return found

@@ -43,7 +43,11 @@ class Presence:
         self._boot = boot
         self._bases = bases
         self._marker = Marker(
-            server.age, os.getpid(), start_time(os.getpid()), server.workers, WorkerState.STARTING
+            server.age,
+            os.getpid(),
+            start_time(os.getpid()),
+            server.workers,
+            WorkerState.STARTING,
         )
         self._publication: Publication | None = None
         self._decided: set[str] = set()
@@ -130,7 +134,9 @@ class Presence:
         directory = join(self._boot, self._bases, self.problems)
         if directory is None:
             raise OSError("no directory can hold shared state any more")
-        log.warning("the state directory had vanished; created it again as %s", directory.path)
+        log.warning(
+            "the state directory had vanished; created it again as %s", directory.path
+        )
         self._publication = Publication(directory, self._marker)
         for fact in self._decided:
             directory.create(fact)

@@ -38,7 +38,14 @@ def children(pid: int) -> frozenset[int] | None:
     return frozenset(int(child) for child in found if not is_zombie(int(child)))
 
 
-__all__ = ["children", "close", "is_zombie", "kernel_identity", "start_time", "when_forked"]
+__all__ = [
+    "children",
+    "close",
+    "is_zombie",
+    "kernel_identity",
+    "start_time",
+    "when_forked",
+]
 
 
 class Inherited(t.Protocol):

@@ -63,7 +63,13 @@ class Server:
         """The identity of this start of the server, for one of its apps: the same in all its
         workers, and never again the same.
         """
-        parts = [kernel_identity(), self.master, start_time(self.master), app_name, ordinal]
+        parts = [
+            kernel_identity(),
+            self.master,
+            start_time(self.master),
+            app_name,
+            ordinal,
+        ]
         if self.forks:
             # Python draws the seed of str hashes when an interpreter starts, and forked workers
             # inherit it: it tells a restarted pid 1 in the same container from the last one.

@@ -190,7 +190,9 @@ class Publication:
     def shows(self, marker: Marker) -> bool:
         """Whether others find this marker, and find it locked by this process."""
         try:
-            found = os.stat(marker.name, dir_fd=self._directory.fd, follow_symlinks=False)
+            found = os.stat(
+                marker.name, dir_fd=self._directory.fd, follow_symlinks=False
+            )
             return found.st_ino == self._lock.inode
         except OSError:
             return False
@@ -213,7 +215,12 @@ def marker_is_alive(directory: StateDir, name: str, marker: Marker) -> bool:
 
 def candidates(configured: str | None, server_tmp: str | None) -> list[str]:
     """The bases to try for shared state, best first."""
-    found = (server_tmp, os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm", tempfile.gettempdir())
+    found = (
+        server_tmp,
+        os.environ.get("XDG_RUNTIME_DIR"),
+        "/dev/shm",
+        tempfile.gettempdir(),
+    )
     present = [base for base in found if base and os.path.isdir(base)]
     return list(dict.fromkeys(([configured] if configured else []) + present))
 
@@ -280,7 +287,9 @@ def _open_private(path: str, create: bool) -> int | None:
         return None
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise Unusable(f"{os.path.basename(path)} is not a real directory") from None
+            raise Unusable(
+                f"{os.path.basename(path)} is not a real directory"
+            ) from None
         raise
     found = os.fstat(fd)
     if found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077:
