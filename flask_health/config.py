@@ -29,13 +29,9 @@ def _text(value: object) -> str:
 
 def _path_prefix(value: object) -> str:
     if not isinstance(value, str) or not value.startswith("/") or value.endswith("/"):
-        raise Wrong(
-            "a path such as '/health' that starts with '/' and does not end with it"
-        )
+        raise Wrong("a path such as '/health' that starts with '/' and does not end with it")
     if any(character in value for character in "<>?# "):
-        raise Wrong(
-            "a plain path such as '/health', without converters, query or spaces"
-        )
+        raise Wrong("a plain path such as '/health', without converters, query or spaces")
     return value
 
 
@@ -96,9 +92,7 @@ def _one_of(*words: str) -> cabc.Callable[[object], str]:
 def _prefixes(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         value = _from_json(value)
-    if not isinstance(value, (list, tuple)) or not all(
-        _is_path(item) for item in value
-    ):
+    if not isinstance(value, (list, tuple)) or not all(_is_path(item) for item in value):
         raise Wrong("a list of path prefixes that start with '/'")
     return tuple(value)
 
@@ -106,8 +100,7 @@ def _prefixes(value: object) -> tuple[str, ...]:
 def _aliases(value: object) -> dict[str, str]:
     value = _from_json(value)
     if not isinstance(value, dict) or not all(
-        _is_path(path) and path != "/" and probe in PROBES
-        for path, probe in value.items()
+        _is_path(path) and path != "/" and probe in PROBES for path, probe in value.items()
     ):
         raise Wrong(
             "a dict of paths to probes, such as {'/readyz': 'ready'}; the probes are "
@@ -235,9 +228,7 @@ def _warn_of_near_misses(config: cabc.Mapping[str, object]) -> None:
             near = min(ours, key=lambda our: _edits(key, our))
             if _edits(key, near) <= 2:
                 _warned.add(key)
-                log.warning(
-                    "'%s' is not a key of Flask-Health: did you mean '%s'?", key, near
-                )
+                log.warning("'%s' is not a key of Flask-Health: did you mean '%s'?", key, near)
 
 
 _warned: set[str] = set()
@@ -249,7 +240,5 @@ def _edits(one: str, other: str) -> int:
     for i, letter in enumerate(one, 1):
         above, row = row, [i]
         for j, wanted in enumerate(other, 1):
-            row.append(
-                min(above[j] + 1, row[-1] + 1, above[j - 1] + (letter != wanted))
-            )
+            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (letter != wanted)))
     return row[-1]

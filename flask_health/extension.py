@@ -98,9 +98,7 @@ class HealthCheck:
         probes = self._make_probes(app, config, wired)
         for path, probe in ours.items():
             probes.add(path, probe)
-        app.register_blueprint(
-            make_blueprint(app, self._blueprint_name, config, ours, probes)
-        )
+        app.register_blueprint(make_blueprint(app, self._blueprint_name, config, ours, probes))
         paths.keep_room(app, ours)
         app.wsgi_app = probes  # type: ignore[method-assign]
         app.extensions["health"] = self
@@ -132,9 +130,7 @@ class HealthCheck:
             testing=lambda: app.testing,
         )
 
-    def _make_probes(
-        self, app: flask.Flask, config: configuration.Config, wired: _Wired
-    ) -> Probes:
+    def _make_probes(self, app: flask.Flask, config: configuration.Config, wired: _Wired) -> Probes:
         details = Details(app, config, lambda: self._authorize)
         about = About(app, config)
 
@@ -252,9 +248,7 @@ class HealthCheck:
         :raises ValueError: for a fraction outside 0 to 1.
         """
         if not 0 <= fraction <= 1:
-            raise ValueError(
-                f"'fraction' must be a number from 0 to 1, not {fraction!r}"
-            )
+            raise ValueError(f"'fraction' must be a number from 0 to 1, not {fraction!r}")
         progress = steps.running.get()
         if progress is not None:
             progress.fraction, progress.note = float(fraction), note

@@ -48,18 +48,14 @@ def reason(census: Census, min_workers: int, misses_one: bool = False) -> str:
     """Why the status is not pass, for people; empty when it is."""
     if census.orphaned:
         return "the server's master process is gone"
-    failed = [
-        marker.pid for marker in census.markers if marker.state is WorkerState.FAILED
-    ]
+    failed = [marker.pid for marker in census.markers if marker.state is WorkerState.FAILED]
     if failed:
-        return f"setup failed in worker {', '.join(map(str, failed))}"
+        return f"failed: worker {', '.join(map(str, failed))}"
     serving = census.count(SERVING)
     if not census.opened:
         return f"setup finished in {serving} of {census.expected} workers"
     if not ready(census, min_workers):
-        return (
-            f"{serving} of {census.expected} workers serve, at least {min_workers} must"
-        )
+        return f"{serving} of {census.expected} workers serve, at least {min_workers} must"
     if misses_one:
         return f"{serving} of {census.expected} workers serve, and no other comes"
     return ""

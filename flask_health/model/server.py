@@ -87,8 +87,4 @@ class Census:
     @property
     def expected(self) -> int:
         """The number of workers that the server wants, as its youngest worker knows it."""
-        return (
-            max(self.markers, key=lambda marker: marker.age).expected
-            if self.markers
-            else 1
-        )
+        return max(self.markers, key=lambda marker: marker.age).expected if self.markers else 1

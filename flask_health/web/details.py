@@ -68,9 +68,7 @@ class Details:
                 return bool(authorize(flask.request))
         except Exception:
             if not self._complained:
-                log.exception(
-                    "the function that authorizes details raised: they stay hidden"
-                )
+                log.exception("the function that authorizes details raised: they stay hidden")
             self._complained = True
             return False
 

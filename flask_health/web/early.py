@@ -55,9 +55,7 @@ class Early:
         if running.get():
             return True  # A step that calls the app would wait for itself.
         path = environ.get("PATH_INFO", "")
-        return bool(self._config.gate_exempt) and path.startswith(
-            self._config.gate_exempt
-        )
+        return bool(self._config.gate_exempt) and path.startswith(self._config.gate_exempt)
 
     def _patience(self) -> float:
         if self._config.gate_timeout is not None:
@@ -70,9 +68,7 @@ class Early:
         )
 
 
-def _refuse(
-    environ: WSGIEnvironment, start_response: StartResponse
-) -> cabc.Iterable[bytes]:
+def _refuse(environ: WSGIEnvironment, start_response: StartResponse) -> cabc.Iterable[bytes]:
     if wants_json(environ):
         content_type = PROBLEM
         body = json.dumps(
@@ -85,7 +81,5 @@ def _refuse(
         ).encode()
     else:
         content_type, body = TEXT, b"Service Unavailable: the service is starting.\n"
-    start_response(
-        "503 Service Unavailable", [*headers(content_type, len(body)), RETRY_AFTER]
-    )
+    start_response("503 Service Unavailable", [*headers(content_type, len(body)), RETRY_AFTER])
     return () if environ["REQUEST_METHOD"] == "HEAD" else (body,)

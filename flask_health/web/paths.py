@@ -18,9 +18,7 @@ def of(config: Config) -> dict[str, str]:
     return ours | {path.rstrip("/"): probe for path, probe in config.aliases.items()}
 
 
-def check_room(
-    app: flask.Flask, ours: cabc.Mapping[str, str], blueprint_name: str
-) -> None:
+def check_room(app: flask.Flask, ours: cabc.Mapping[str, str], blueprint_name: str) -> None:
     """Raises ValueError when a rule or a blueprint of the app is where ours would be."""
     if blueprint_name in app.blueprints:
         raise ValueError(

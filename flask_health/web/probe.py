@@ -19,9 +19,7 @@ if t.TYPE_CHECKING:
 
     Answer = cabc.Callable[[WSGIEnvironment, StartResponse], cabc.Iterable[bytes]]
     Early = cabc.Callable[[WSGIEnvironment, StartResponse], cabc.Iterable[bytes] | None]
-    Detailed = cabc.Callable[
-        [str, bool, WSGIEnvironment], tuple[str, list[tuple[str, str]], bytes]
-    ]
+    Detailed = cabc.Callable[[str, bool, WSGIEnvironment], tuple[str, list[tuple[str, str]], bytes]]
 
 OK = (b"ok",)
 OK_HEADERS = headers(TEXT, 2)
@@ -71,9 +69,7 @@ class Probes:
     def answer(self, probe: str) -> Answer:
         """What answers one probe."""
         verdict, now = self._verdict, time.monotonic
-        ask = {"live": verdict.live, "startup": verdict.startup}.get(
-            probe, verdict.ready
-        )
+        ask = {"live": verdict.live, "startup": verdict.startup}.get(probe, verdict.ready)
         special = self._special
 
         def respond(

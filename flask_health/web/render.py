@@ -68,11 +68,7 @@ def describe(report: Report, about: cabc.Mapping[str, object]) -> dict[str, t.An
     members["gate"] = {
         "state": report.gate,
         "steps": [
-            {
-                name: value
-                for name, value in vars(step).items()
-                if value not in (None, "")
-            }
+            {name: value for name, value in vars(step).items() if value not in (None, "")}
             for step in report.steps
         ],
     }
@@ -99,7 +95,5 @@ def wants_json(environ: WSGIEnvironment) -> bool:
     from werkzeug.http import parse_accept_header
 
     offered = ["text/plain", JSON, "application/json"]
-    best = parse_accept_header(accept, MIMEAccept).best_match(
-        offered, default="text/plain"
-    )
+    best = parse_accept_header(accept, MIMEAccept).best_match(offered, default="text/plain")
     return best != "text/plain"

@@ -80,9 +80,7 @@ class Board:
 
         :raises OSError: when it cannot; the last publication stays.
         """
-        latest = _parse(self._presence.directory.read(self._path(RESULTS))).get(
-            "sequence", 0
-        )
+        latest = _parse(self._presence.directory.read(self._path(RESULTS))).get("sequence", 0)
         self._sequence = max(latest, self._sequence) + 1
         self.writer = os.getpid()
         self._write(
@@ -90,9 +88,7 @@ class Board:
             {
                 "pid": self.writer,
                 "sequence": self._sequence,
-                "checks": {
-                    name: dataclasses.asdict(h) for name, h in histories.items()
-                },
+                "checks": {name: dataclasses.asdict(h) for name, h in histories.items()},
             },
         )
 
@@ -101,9 +97,7 @@ class Board:
         content = _parse(self._presence.directory.read(self._path(TRANSITIONS)))
         try:
             return [
-                Transition(
-                    **{**row, "old": Status(row["old"]), "new": Status(row["new"])}
-                )
+                Transition(**{**row, "old": Status(row["old"]), "new": Status(row["new"])})
                 for row in content.get("transitions", [])
             ]
         except (KeyError, TypeError, ValueError):
@@ -115,9 +109,7 @@ class Board:
         :raises OSError: when it cannot.
         """
         kept = [*self.transitions(), transition][-KEPT_TRANSITIONS:]
-        self._write(
-            TRANSITIONS, {"transitions": [dataclasses.asdict(row) for row in kept]}
-        )
+        self._write(TRANSITIONS, {"transitions": [dataclasses.asdict(row) for row in kept]})
 
     def _write(self, name: str, content: dict[str, t.Any]) -> None:
         directory = self._presence.directory

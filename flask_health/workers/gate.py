@@ -124,9 +124,7 @@ class Gate:
     def misses_one(self) -> bool:
         """Whether a worker of this server has been missing for too long."""
         longest = self.setup.duration if self.setup else 0.0
-        return bool(
-            self.headcount and self.headcount.misses_one(time.monotonic(), longest)
-        )
+        return bool(self.headcount and self.headcount.misses_one(time.monotonic(), longest))
 
     @property
     def orphaned(self) -> bool:
@@ -208,9 +206,7 @@ class Gate:
             self.headcount = Headcount(self.server, self.presence)
             self._generation = _generation(self.presence, self.server)
         elif self.server.workers > 1:
-            log.error(
-                "no directory for shared state: each worker answers for itself alone"
-            )
+            log.error("no directory for shared state: each worker answers for itself alone")
 
     def _run_setup(self) -> None:
         assert self.setup is not None
@@ -242,9 +238,7 @@ class Gate:
             now = time.monotonic()
             if self.setup:
                 self.setup.check_timeouts(now)
-            over = self.local.is_set() or (
-                self.setup is not None and self.setup.gave_up
-            )
+            over = self.local.is_set() or (self.setup is not None and self.setup.gave_up)
             if self.presence is None and over:
                 return
             if self.presence and self.headcount:
@@ -275,11 +269,7 @@ class Gate:
         if not (self.options.exit_on_failure and setup) or self.event.is_set():
             return
         step = next(p for p in setup.steps if p.error)
-        if (
-            step.step.retries is not None
-            and not setup.gave_up
-            and step.state == "failed"
-        ):
+        if step.step.retries is not None and not setup.gave_up and step.state == "failed":
             return  # It will be tried again.
         census = self.census
         if census and census.opened:
@@ -305,9 +295,7 @@ def _generation(presence: Presence, server: Server) -> int:
     """
     names = (name.partition("generation.")[2] for name in presence.directory.names())
     known = (int(age) for age in names if age.isdigit())
-    found = server.reloaded_at or max(
-        (age for age in known if age <= server.age), default=0
-    )
+    found = server.reloaded_at or max((age for age in known if age <= server.age), default=0)
     if found:
         presence.decide(f"generation.{found}")
     return found

@@ -34,12 +34,8 @@ def find(frame: types.FrameType | None) -> tuple[t.Any, t.Any]:
     if "gunicorn.arbiter" in sys.modules:
         for caller in frames(frame):
             found = caller.f_locals.get("self")
-            worker = worker or (
-                found if _is_a(found, "gunicorn.workers.base", "Worker") else None
-            )
-            arbiter = arbiter or (
-                found if _is_a(found, "gunicorn.arbiter", "Arbiter") else None
-            )
+            worker = worker or (found if _is_a(found, "gunicorn.workers.base", "Worker") else None)
+            arbiter = arbiter or (found if _is_a(found, "gunicorn.arbiter", "Arbiter") else None)
     return worker, arbiter
 
 
@@ -81,9 +77,7 @@ def _reloaded_at(worker: t.Any, arbiter: t.Any, frame: types.FrameType | None) -
         for caller in frames(frame)
     ):
         return 0
-    siblings: list[int] = [
-        w.age for w in arbiter.WORKERS.values() if w.cfg is worker.cfg
-    ]
+    siblings: list[int] = [w.age for w in arbiter.WORKERS.values() if w.cfg is worker.cfg]
     return min([*siblings, int(worker.age)])
 
 
@@ -168,9 +162,7 @@ def _beats_cover_boot() -> bool:
 def _note_signals(gates: list[Member]) -> None:
     """Has the gates told of a stop before gunicorn's own handler is."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        with contextlib.suppress(
-            ValueError
-        ):  # Not in the main thread: no handlers there.
+        with contextlib.suppress(ValueError):  # Not in the main thread: no handlers there.
             signal.signal(number, _teller(gates, signal.getsignal(number)))
             signal.siginterrupt(number, number != signal.SIGTERM)  # As gunicorn does.
 
@@ -204,6 +196,4 @@ if hasattr(os, "register_at_fork"):
 
 
 def _is_a(thing: object, module: str, name: str) -> bool:
-    return any(
-        c.__module__ == module and c.__name__ == name for c in type(thing).__mro__
-    )
+    return any(c.__module__ == module and c.__name__ == name for c in type(thing).__mro__)

@@ -134,9 +134,7 @@ class Presence:
         directory = join(self._boot, self._bases, self.problems)
         if directory is None:
             raise OSError("no directory can hold shared state any more")
-        log.warning(
-            "the state directory had vanished; created it again as %s", directory.path
-        )
+        log.warning("the state directory had vanished; created it again as %s", directory.path)
         self._publication = Publication(directory, self._marker)
         for fact in self._decided:
             directory.create(fact)

@@ -34,6 +34,7 @@ from ..model.check import (
     judge,
     observe,
 )
+from ..model.server import WorkerState
 from ..model.mask import mask
 from ..model.status import Status, worst
 from .board import Board, Transition
@@ -83,10 +84,7 @@ class Outlook:
 
     def allows(self, probe: str) -> bool:
         """Whether the checks of a probe allow it to pass now."""
-        return (
-            self.statuses[probe] is not Status.FAIL
-            and time.monotonic() < self.good_until[probe]
-        )
+        return self.statuses[probe] is not Status.FAIL and time.monotonic() < self.good_until[probe]
 
 
 PROBES: tuple[Probe, ...] = ("live", "ready", "startup")
@@ -120,9 +118,7 @@ class Runner:
         self._woken = threading.Event()
         self._outcomes: collections.deque[tuple[Slot, Outcome]] = collections.deque()
         self._publish_at: float | None = None
-        self._local_transitions: collections.deque[Transition] = collections.deque(
-            maxlen=100
-        )
+        self._local_transitions: collections.deque[Transition] = collections.deque(maxlen=100)
         self.outlook = self._foresee(time.monotonic())
 
     def start(self) -> None:
@@ -149,6 +145,7 @@ class Runner:
         self._publish_if_due(now)
         if changed or any(not self.outlook.allows(probe) for probe in PROBES):
             self.outlook = self._foresee(now)
+            self._show_own_state()
         return TICK if self._presence else self._until_next(now)
 
     def stop(self) -> None:
@@ -183,29 +180,31 @@ class Runner:
 
     def transitions(self) -> list[Transition]:
         """The last changes of status, oldest first."""
-        return (
-            self._board.transitions() if self._board else list(self._local_transitions)
-        )
+        return self._board.transitions() if self._board else list(self._local_transitions)
 
     def _foresee(self, now: float) -> Outlook:
-        statuses, good_until = {}, {}
+        statuses: dict[str, Status] = {}
+        good_until: dict[str, float] = {}
         for probe in PROBES:
             results = self.results(probe)
-            if (
-                probe == "live"
-            ):  # What has not run yet gives no reason to restart anything.
+            if probe == "live":  # What has not run yet gives no reason to restart anything.
                 results = [result for result in results if result.time is not None]
             # A worker's own failure shows in its marker: the server is judged by its workers.
-            judged = [
-                r.counts_as
-                for r in results
-                if r.check.scope == "server" or r.time is None
-            ]
-            statuses[probe] = worst(judged)
+            judged = [r for r in results if r.check.scope == "server" or r.time is None]
+            statuses[probe] = worst(r.counts_as for r in (judged if self._presence else results))
             good_until[probe] = now + _freshness(results)
         if all(check.name in self.histories for check in self.checks):
             self.informed.set()
         return Outlook(statuses, good_until)
+
+    def _show_own_state(self) -> None:
+        """Has a worker that fails a critical check of its own count as not ready."""
+        presence = self._presence
+        if presence is None or not presence.watch.look().opened:
+            return
+        state = WorkerState.FAILED if self.worker_fails else WorkerState.READY
+        if presence.state is not state:
+            presence.say(state)
 
     def _lead_if_possible(self) -> None:
         if self._presence is None or self._leadership:
@@ -237,9 +236,7 @@ class Runner:
         return late or self._cannot_be_told()
 
     def _cannot_be_told(self) -> bool:
-        return self._presence is not None and self._presence.directory.exists(
-            UNPUBLISHED
-        )
+        return self._presence is not None and self._presence.directory.exists(UNPUBLISHED)
 
     def _step(self, slot: Slot, now: float) -> None:
         """Starts a check that is due, or gives a run up that takes too long."""
@@ -247,15 +244,11 @@ class Runner:
             if now >= slot.due and self._responsible(slot):
                 slot.started, slot.given_up = now, False
                 name = f"flask-health-check-{slot.check.name}"
-                threading.Thread(
-                    target=self._run, args=(slot,), name=name, daemon=True
-                ).start()
+                threading.Thread(target=self._run, args=(slot,), name=name, daemon=True).start()
         elif not slot.given_up and now - slot.started > slot.check.timeout:
             slot.given_up = True
             timeout = slot.check.timeout
-            outcome = Outcome(
-                Status.FAIL, f"timed out after {timeout} s", time.time(), timeout
-            )
+            outcome = Outcome(Status.FAIL, f"timed out after {timeout} s", time.time(), timeout)
             self._outcomes.append((slot, outcome))
 
     def _run(self, slot: Slot) -> None:
@@ -278,25 +271,17 @@ class Runner:
             before = self.histories.get(name)
             after = self.histories[name] = advance(before, outcome, slot.check)
             if after.settled and slot.started is None:
-                slot.due = now + slot.check.interval * random.uniform(
-                    1 - JITTER, 1 + JITTER
-                )
+                slot.due = now + slot.check.interval * random.uniform(1 - JITTER, 1 + JITTER)
             old = before.status if before else Status.PASS
             if old is not after.status:
                 self._report(slot.check, old, before, after)
             urgent = before is None or old is not after.status
-            self._publish_at = (
-                now if urgent else self._publish_at or now + PUBLISH_AFTER
-            )
+            self._publish_at = now if urgent else self._publish_at or now + PUBLISH_AFTER
             changed = True
         return changed
 
-    def _report(
-        self, check: Check, old: Status, before: History | None, after: History
-    ) -> None:
-        recovered = (
-            before is not None and before.down_since is not None and not after.failures
-        )
+    def _report(self, check: Check, old: Status, before: History | None, after: History) -> None:
+        recovered = before is not None and before.down_since is not None and not after.failures
         transition = Transition(
             check=check.name,
             old=old,

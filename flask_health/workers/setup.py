@@ -142,22 +142,16 @@ class Setup:
     def _report(self, progress: Progress, error: BaseException, attempt: int) -> None:
         name = progress.step.name
         if attempt == 1:
-            log.error(
-                "setup step '%s' failed in worker %d", name, os.getpid(), exc_info=error
-            )
+            log.error("setup step '%s' failed in worker %d", name, os.getpid(), exc_info=error)
         else:
-            log.error(
-                "setup step '%s' failed again, attempt %d: %r", name, attempt, error
-            )
+            log.error("setup step '%s' failed again, attempt %d: %r", name, attempt, error)
 
     def _pause(self, seconds: float) -> None:
         self.retry_at = time.monotonic() + seconds
         time.sleep(seconds)
         self.retry_at = None
 
-    def _finish_for_all(
-        self, progress: Progress, presence: Presence, generation: int
-    ) -> bool:
+    def _finish_for_all(self, progress: Progress, presence: Presence, generation: int) -> bool:
         """Runs a step for the whole server, or waits for the worker that does."""
         name = f"step.{progress.step.name}.{generation}"
         complained = False
@@ -174,13 +168,9 @@ class Setup:
                     return self._run_for_all(progress, presence, name)
                 if not claim:
                     self._await_runner(progress, presence, name)
-            except (
-                OSError
-            ) as error:  # The directory is gone or full; it is mended elsewhere.
+            except OSError as error:  # The directory is gone or full; it is mended elsewhere.
                 if not complained:
-                    log.error(
-                        "cannot claim setup step '%s': %s", progress.step.name, error
-                    )
+                    log.error("cannot claim setup step '%s': %s", progress.step.name, error)
                 complained = True
             time.sleep(LOOK_AT_RUNNER)
 

@@ -31,6 +31,10 @@ _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLL
 _CREATE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
 
+MOST_TEXT = 1 << 20
+"""Characters of a file that are read."""
+
+
 class Unusable(Exception):
     """A directory cannot be used for shared state; the message says why."""
 
@@ -100,7 +104,9 @@ class StateDir:
 
     def write(self, name: str, text: str) -> None:
         """Replaces a file's text as a whole, or raises OSError and leaves it as it was."""
-        temporary = f".tmp.{os.getpid()}.{threading.get_ident()}"
+        # Beside its target, in a folder too: the state directory itself must not seem to change.
+        folder = os.path.dirname(name)
+        temporary = os.path.join(folder, f".tmp.{os.getpid()}.{threading.get_ident()}")
         fd = os.open(temporary, _CREATE | os.O_TRUNC, 0o600, dir_fd=self.fd)
         try:
             with open(fd, "w", encoding="utf-8") as file:
@@ -110,12 +116,17 @@ class StateDir:
             self.remove(temporary)
             raise
 
+    def make_folder(self, name: str) -> None:
+        """Creates a folder for files that change often; one that exists is left as it is."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=self.fd)
+
     def read(self, name: str) -> str:
         """A file's text; empty when it cannot be read."""
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self.fd)
             with open(fd, encoding="utf-8", errors="replace") as file:
-                return file.read(65536)
+                return file.read(MOST_TEXT)
         except OSError:
             return ""
 
@@ -190,9 +201,7 @@ class Publication:
     def shows(self, marker: Marker) -> bool:
         """Whether others find this marker, and find it locked by this process."""
         try:
-            found = os.stat(
-                marker.name, dir_fd=self._directory.fd, follow_symlinks=False
-            )
+            found = os.stat(marker.name, dir_fd=self._directory.fd, follow_symlinks=False)
             return found.st_ino == self._lock.inode
         except OSError:
             return False
@@ -287,9 +296,7 @@ def _open_private(path: str, create: bool) -> int | None:
         return None
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise Unusable(
-                f"{os.path.basename(path)} is not a real directory"
-            ) from None
+            raise Unusable(f"{os.path.basename(path)} is not a real directory") from None
         raise
     found = os.fstat(fd)
     if found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077:
@@ -345,8 +352,20 @@ def _remove_void(path: str) -> None:
         # Who joins meanwhile fails to get its own lock, and looks again: see _enter.
         if _try_lock(fd, fcntl.LOCK_EX):
             try:
-                for name in os.listdir(fd):
-                    os.unlink(name, dir_fd=fd)
+                _empty(fd)
                 os.rmdir(path)
             finally:
                 close(fd)
+
+
+def _empty(fd: int) -> None:
+    for name in os.listdir(fd):
+        try:
+            os.unlink(name, dir_fd=fd)
+        except (IsADirectoryError, PermissionError):  # As Linux and macOS say it.
+            folder = os.open(name, _DIRECTORY, dir_fd=fd)
+            try:
+                _empty(folder)
+            finally:
+                close(folder)
+            os.rmdir(name, dir_fd=fd)

@@ -66,9 +66,7 @@ def make_step(
     _check_signature(function, name)
     if scope not in SCOPES:
         right = " or ".join(f"'{word}'" for word in SCOPES)
-        raise ValueError(
-            f"'scope' of setup step '{name}' must be {right}, not {scope!r}"
-        )
+        raise ValueError(f"'scope' of setup step '{name}' must be {right}, not {scope!r}")
     if timeout is not None and (not _is_number(timeout) or timeout <= 0):
         raise ValueError(
             f"'timeout' of setup step '{name}' must be a number of seconds > 0, not {timeout!r}"
@@ -92,9 +90,7 @@ def same_function(one: object, other: object) -> bool:
     """
     one, other = _unwrap(one), _unwrap(other)
     code = getattr(one, "__code__", None)
-    return one == other or (
-        code is not None and code is getattr(other, "__code__", None)
-    )
+    return one == other or (code is not None and code is getattr(other, "__code__", None))
 
 
 def _check_name(function: object, given: str | None) -> str:
@@ -114,14 +110,10 @@ def _check_signature(function: cabc.Callable[..., object], name: str) -> None:
     try:
         inspect.signature(function).bind()
     except TypeError as error:
-        raise TypeError(
-            f"Setup step '{name}' is called without arguments: {error}"
-        ) from None
+        raise TypeError(f"Setup step '{name}' is called without arguments: {error}") from None
     except ValueError:
         pass  # Some built-in functions have no signature to look at.
-    if inspect.iscoroutinefunction(function) and not importlib.util.find_spec(
-        "asgiref"
-    ):
+    if inspect.iscoroutinefunction(function) and not importlib.util.find_spec("asgiref"):
         raise ValueError(f"Setup step '{name}' is async: install 'flask[async]'")
 
 
@@ -153,9 +145,7 @@ class Progress:
 
     def late(self, now: float, default_timeout: float | None) -> float | None:
         """The timeout in seconds that the running attempt has exceeded; None when it has not."""
-        timeout = (
-            self.step.timeout if self.step.timeout is not None else default_timeout
-        )
+        timeout = self.step.timeout if self.step.timeout is not None else default_timeout
         if self.state != "running" or timeout is None or self.started is None:
             return None
         return timeout if now - self.started > timeout else None

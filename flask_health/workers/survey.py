@@ -18,9 +18,7 @@ def survey(gate: Gate, probe: str, good: bool) -> Report:
     if census is not None and probe in ("ready", "health"):
         if good:
             status = judge.status(census, gate.options.min_workers, gate.misses_one)
-        reason = (
-            judge.reason(census, gate.options.min_workers, gate.misses_one) or reason
-        )
+        reason = judge.reason(census, gate.options.min_workers, gate.misses_one) or reason
     elif census is not None and not good:
         reason = judge.reason(census, gate.options.min_workers)
     return Report(
