@@ -97,7 +97,7 @@ class HealthCheck:
         wired = _Wired(gate, Verdict(gate))
         probes = self._make_probes(app, config, wired)
         for path, probe in ours.items():
-            probes.add(path, probe)
+            probes.add(paths.in_environ(path), probe)
         app.register_blueprint(make_blueprint(app, self._blueprint_name, config, ours, probes))
         paths.keep_room(app, ours)
         app.wsgi_app = probes  # type: ignore[method-assign]
@@ -109,7 +109,7 @@ class HealthCheck:
         def call(step: Step) -> object:
             def inside() -> object:
                 with app.app_context():
-                    return app.ensure_sync(step.function)()
+                    return steps.finished(step, app.ensure_sync(step.function)())
 
             return steps.call_natively(inside) if step.native_thread else inside()
 
@@ -151,7 +151,17 @@ class HealthCheck:
         )
 
     @t.overload
-    def setup(self, fn: F, /, *, name: str | None = None) -> F: ...
+    def setup(
+        self,
+        fn: F,
+        /,
+        *,
+        name: str | None = None,
+        scope: Scope = "worker",
+        timeout: float | None = None,
+        retries: int | None = None,
+        native_thread: bool = False,
+    ) -> F: ...
 
     @t.overload
     def setup(
@@ -230,6 +240,8 @@ class HealthCheck:
 
         :param wait: also wait until setup has finished, and raise its exception if it failed.
         """
+        if wait and steps.running.get():
+            raise RuntimeError("start(wait=True) inside a setup step would wait for itself")
         gate = self.gate
         if gate.server.role is not Role.ALONE:
             return

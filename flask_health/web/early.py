@@ -12,6 +12,7 @@ from ..config import Config
 from ..workers.gate import Gate
 from ..workers.server import Role
 from ..workers.steps import running
+from .paths import in_environ
 from .render import RETRY_AFTER, TEXT, headers, wants_json
 
 if t.TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Early:
         self._app = app
         self._gate = gate
         self._config = config
+        self._exempt = tuple(map(in_environ, config.gate_exempt))
 
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse
@@ -54,8 +56,7 @@ class Early:
     def _is_exempt(self, environ: WSGIEnvironment) -> bool:
         if running.get():
             return True  # A step that calls the app would wait for itself.
-        path = environ.get("PATH_INFO", "")
-        return bool(self._config.gate_exempt) and path.startswith(self._config.gate_exempt)
+        return bool(environ.get("PATH_INFO", "").startswith(self._exempt))
 
     def _patience(self) -> float:
         if self._config.gate_timeout is not None:

@@ -18,6 +18,11 @@ def of(config: Config) -> dict[str, str]:
     return ours | {path.rstrip("/"): probe for path, probe in config.aliases.items()}
 
 
+def in_environ(path: str) -> str:
+    """A path as a WSGI server hands it on in `PATH_INFO`: its bytes read as Latin-1."""
+    return path.encode().decode("latin-1")
+
+
 def check_room(app: flask.Flask, ours: cabc.Mapping[str, str], blueprint_name: str) -> None:
     """Raises ValueError when a rule or a blueprint of the app is where ours would be."""
     if blueprint_name in app.blueprints:

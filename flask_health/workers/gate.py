@@ -24,6 +24,7 @@ from ..model.server import SERVING, Census, WorkerState
 from .headcount import Headcount
 from .presence import Presence, appear
 from .server import Role, Server, enroll
+from .serving import end
 from .setup import Setup
 from .statedir import available, candidates
 from .steps import Step, running
@@ -35,9 +36,6 @@ OPENING_LOOK = 0.05
 
 MENDING_LOOK = 1.0
 """Seconds between two looks at our own marker once it is open."""
-
-EXIT_CODE = 3
-"""gunicorn ends the whole server when a worker ends with this code (`WORKER_BOOT_ERROR`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +79,7 @@ class Gate:
         self._steps = steps
         self._call = call
         self._testing = testing
+        self._made_in = os.getpid()
         self._tickets = [None]
         self._turned = threading.Event()
         self._left = False
@@ -129,11 +128,14 @@ class Gate:
     @property
     def orphaned(self) -> bool:
         """Whether this worker's master is gone."""
-        return self.server.role is Role.WORKER and os.getppid() != self.server.master
+        alive = os.getppid(), os.getpid()  # Its own: without a master a worker forks the others.
+        return self.server.role is Role.WORKER and self.server.master not in alive
 
     def begin(self) -> None:
         """Starts the setup of this process, once; in a worker also publishes its marker."""
         steps = self._steps()
+        if self.server.role is Role.MASTER and self.server.found_again:
+            self.server = self.server.found_again()
         if self.server.role is Role.MASTER:
             return
         if self.server.role is Role.ALONE and not steps:
@@ -150,10 +152,11 @@ class Gate:
             default_retries=0 if self._testing() else None,
         )
         if self.server.role is Role.WORKER:
-            # In place: users hold these objects, which a preloading master may have made before
-            # its worker was monkey-patched.
-            for event in (self.event, self.local, self._turned):
-                event.__init__()  # type: ignore[misc]
+            if os.getpid() != self._made_in:
+                # In place: users hold these objects, which a preloading master made before its
+                # worker was monkey-patched. Where nobody has forked, threads may wait for them.
+                for event in (self.event, self.local, self._turned):
+                    event.__init__()  # type: ignore[misc]
             self.server = self.server.placed()
             self._appear()
         self._changed()
@@ -281,12 +284,13 @@ class Gate:
         self._exit()
 
     def _exit(self) -> None:
-        if self.server.role is Role.ALONE and not self.server.kind:
-            return  # A test or a script: not a server that is ours to end.
+        status = end(self.server)
+        if status is None:
+            return
         logging.shutdown()
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.flush()
-        os._exit(EXIT_CODE)
+        os._exit(status)
 
 
 def _generation(presence: Presence, server: Server) -> int:

@@ -184,7 +184,8 @@ def leave() -> None:
 
 
 def _after_fork() -> None:
-    waiting = [gate for gate in members() if gate.server.role is Role.MASTER]
+    servers = ((gate, gate.server) for gate in members())
+    waiting = [gate for gate, s in servers if s.role is Role.MASTER and s.kind == "gunicorn"]
     if waiting:
         server = forked_worker(sys._getframe())
         for gate in waiting:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from . import gunicorn
+from . import gunicorn, otherservers
 from .server import Role, Server
 
 
@@ -13,7 +13,8 @@ def locate(workers: int | None) -> Server:
 
     :param workers: `HEALTH_WORKERS`: the number of workers of a server that cannot be asked.
     """
-    found = gunicorn.locate(sys._getframe())
+    frame = sys._getframe()
+    found = gunicorn.locate(frame) or otherservers.locate(frame, workers)
     if found:
         return found
     if workers is not None and workers > 1:

@@ -49,7 +49,9 @@ def make_check(
             wrong.append((key, count, "a whole number >= 1"))
     if wrong:
         raise ValueError(
-            "\n".join(f"'{k}' of check '{name}' must be {right}, not {v!r}." for k, v, right in wrong)
+            "\n".join(
+                f"'{k}' of check '{name}' must be {right}, not {v!r}." for k, v, right in wrong
+            )
         )
     if "live" in probes and getattr(function, "network", False):
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import collections.abc as cabc
 import dataclasses
 import enum
 import hashlib
@@ -40,6 +41,8 @@ class Server:
     :ivar strangers: pids of children of the master that are no workers.
     :ivar own_queue: whether each worker has its own queue of connections (`reuse_port`).
     :ivar tmp_dir: the directory that the server is configured to use for its own temporary files.
+    :ivar group: which group of the master's children the workers are, where it has several.
+    :ivar found_again: tells what a process is that a master forked without Python's knowing.
     """
 
     role: Role = Role.ALONE
@@ -52,6 +55,8 @@ class Server:
     strangers: frozenset[int] = frozenset()
     own_queue: bool = False
     tmp_dir: str | None = None
+    group: str = ""
+    found_again: cabc.Callable[[], Server] | None = None
 
     def placed(self) -> Server:
         """The server of a worker that was only told that it has siblings, once it has forked."""
@@ -63,13 +68,8 @@ class Server:
         """The identity of this start of the server, for one of its apps: the same in all its
         workers, and never again the same.
         """
-        parts = [
-            kernel_identity(),
-            self.master,
-            start_time(self.master),
-            app_name,
-            ordinal,
-        ]
+        parts = [kernel_identity(), self.master, start_time(self.master), app_name, ordinal]
+        parts.append(self.group)
         if self.forks:
             # Python draws the seed of str hashes when an interpreter starts, and forked workers
             # inherit it: it tells a restarted pid 1 in the same container from the last one.

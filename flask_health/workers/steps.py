@@ -62,8 +62,8 @@ def make_step(
     """
     if not callable(function):
         raise TypeError(f"A setup step must be callable, not {function!r}")
-    name = _check_name(function, name)
-    _check_signature(function, name)
+    name = check_name(function, name, "setup step")
+    check_signature(function, name, "Setup step")
     if scope not in SCOPES:
         right = " or ".join(f"'{word}'" for word in SCOPES)
         raise ValueError(f"'scope' of setup step '{name}' must be {right}, not {scope!r}")
@@ -93,28 +93,35 @@ def same_function(one: object, other: object) -> bool:
     return one == other or (code is not None and code is getattr(other, "__code__", None))
 
 
-def _check_name(function: object, given: str | None) -> str:
+def check_name(function: object, given: str | None, what: str) -> str:
+    """The name that something is registered under.
+
+    :param what: what is registered, for the message of the ValueError that a wrong name raises.
+    """
     name = proper_name(function) if given is None else given
     if name is None:
-        raise ValueError(f"The setup step {function!r} has no plain name: pass 'name='")
+        raise ValueError(f"The {what} {function!r} has no plain name: pass 'name='")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(
-            f"'name' of a setup step must be 1 to 64 letters, digits, '_' or '-', not {name!r}"
+            f"'name' of a {what} must be 1 to 64 letters, digits, '_' or '-', not {name!r}"
         )
     if name.lower() in RESERVED:
-        raise ValueError(f"A setup step cannot be named '{name}': pass another 'name='")
+        raise ValueError(f"A {what} cannot be named '{name}': pass another 'name='")
     return name
 
 
-def _check_signature(function: cabc.Callable[..., object], name: str) -> None:
+def check_signature(function: cabc.Callable[..., object], name: str, what: str) -> None:
+    """Raises TypeError for a function that needs arguments, and ValueError for an async one where
+    `asgiref`, which runs it, is missing.
+    """
     try:
         inspect.signature(function).bind()
     except TypeError as error:
-        raise TypeError(f"Setup step '{name}' is called without arguments: {error}") from None
+        raise TypeError(f"{what} '{name}' is called without arguments: {error}") from None
     except ValueError:
         pass  # Some built-in functions have no signature to look at.
     if inspect.iscoroutinefunction(function) and not importlib.util.find_spec("asgiref"):
-        raise ValueError(f"Setup step '{name}' is async: install 'flask[async]'")
+        raise ValueError(f"{what} '{name}' is async: install 'flask[async]'")
 
 
 def _is_number(value: object) -> bool:
@@ -160,6 +167,17 @@ running: contextvars.ContextVar[Progress | None] = contextvars.ContextVar(
 def backoff(attempt: int) -> float:
     """Seconds to wait before attempt 1, 2, 3 ... is repeated: 1, 2, 4 ... 60."""
     return float(min(FIRST_RETRY * 2 ** min(attempt - 1, 10), LONGEST_RETRY))
+
+
+def finished(step: Step, result: object) -> object:
+    """What a step returned, unless that shows that it has not even begun.
+
+    :raises TypeError: for a coroutine: the step is async in a way that no inspection shows.
+    """
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError(f"setup step '{step.name}' returned a coroutine: make it an 'async def'")
+    return result
 
 
 def call_natively(function: cabc.Callable[[], object]) -> object:

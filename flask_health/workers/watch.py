@@ -70,7 +70,7 @@ class Watch:
             self._scanning.release()
 
     def _count(self, lifelines: Lifelines) -> Census:
-        orphaned = os.getppid() != self._master
+        orphaned = self._master not in (os.getppid(), os.getpid())
         try:
             names = self.directory.names()
         except OSError as error:
