@@ -42,14 +42,7 @@ def _absolute(value: object) -> str:
 
 
 def _flag(value: object) -> bool:
-    words = {
-        "true": True,
-        "1": True,
-        "yes": True,
-        "false": False,
-        "0": False,
-        "no": False,
-    }
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     if isinstance(value, bool):
         return value
     if value in (0, 1):

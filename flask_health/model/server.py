@@ -24,6 +24,11 @@ class WorkerState(str, enum.Enum):
     def __str__(self) -> str:
         return self.value
 
+    @property
+    def serves(self) -> bool:
+        """Whether a worker in this state takes requests that it can answer."""
+        return self in SERVING
+
 
 SERVING = frozenset({WorkerState.READY, WorkerState.LEAVING})
 
@@ -73,11 +78,13 @@ class Census:
 
     :ivar markers: the markers of living workers, oldest worker first.
     :ivar opened: whether the gate of this boot has ever opened.
+    :ivar started: whether the checks of the startup probe have ever passed.
     :ivar orphaned: whether the process that started the workers is gone.
     """
 
     markers: tuple[Marker, ...] = ()
     opened: bool = False
+    started: bool = False
     orphaned: bool = False
 
     def count(self, states: cabc.Container[WorkerState]) -> int:

@@ -12,9 +12,10 @@ from ..config import PROBES, Config
 
 
 def of(config: Config) -> dict[str, str]:
-    """The paths of the probes, each with the name of its probe."""
+    """The paths that are always ours, each with the name of its probe, or `info`."""
     prefix = config.url_prefix
     ours = {prefix: "health"} | {f"{prefix}/{p}": p for p in PROBES if p != "health"}
+    ours[f"{prefix}/info"] = "info"
     return ours | {path.rstrip("/"): probe for path, probe in config.aliases.items()}
 
 

@@ -43,11 +43,7 @@ class Presence:
         self._boot = boot
         self._bases = bases
         self._marker = Marker(
-            server.age,
-            os.getpid(),
-            start_time(os.getpid()),
-            server.workers,
-            WorkerState.STARTING,
+            server.age, os.getpid(), start_time(os.getpid()), server.workers, WorkerState.STARTING
         )
         self._publication: Publication | None = None
         self._decided: set[str] = set()

@@ -34,8 +34,9 @@ from ..model.check import (
     judge,
     observe,
 )
-from ..model.server import WorkerState
 from ..model.mask import mask
+from ..model.report import aggregate
+from ..model.server import WorkerState
 from ..model.status import Status, worst
 from .board import Board, Transition
 from .presence import Presence
@@ -95,6 +96,7 @@ class Runner:
 
     :ivar outlook: what the probes read.
     :ivar problem: what keeps it from telling others, for people; empty when nothing does.
+    :ivar started: whether the checks of the startup probe have ever passed, here or elsewhere.
     :ivar informed: set once every check has had its first result.
     """
 
@@ -119,6 +121,7 @@ class Runner:
         self._outcomes: collections.deque[tuple[Slot, Outcome]] = collections.deque()
         self._publish_at: float | None = None
         self._local_transitions: collections.deque[Transition] = collections.deque(maxlen=100)
+        self.started = not any("startup" in check.probes for check in checks)
         self.outlook = self._foresee(time.monotonic())
 
     def start(self) -> None:
@@ -187,15 +190,25 @@ class Runner:
         good_until: dict[str, float] = {}
         for probe in PROBES:
             results = self.results(probe)
-            if probe == "live":  # What has not run yet gives no reason to restart anything.
-                results = [result for result in results if result.time is not None]
             # A worker's own failure shows in its marker: the server is judged by its workers.
-            judged = [r for r in results if r.check.scope == "server" or r.time is None]
-            statuses[probe] = worst(r.counts_as for r in (judged if self._presence else results))
+            shared = [r for r in results if r.check.scope == "server" or r.time is None]
+            statuses[probe] = aggregate(probe, shared if self._presence else results)
             good_until[probe] = now + _freshness(results)
+        if statuses["startup"] is not Status.FAIL:
+            self._start_up()
+        # What has not started, or must be restarted, is sent no traffic.
+        parts = ("ready", "live") if self.started else PROBES
+        statuses["ready"] = worst(statuses[part] for part in parts)
+        good_until["ready"] = min(good_until[part] for part in parts)
         if all(check.name in self.histories for check in self.checks):
             self.informed.set()
         return Outlook(statuses, good_until)
+
+    def _start_up(self) -> None:
+        """The startup probe has passed: for good, and in all workers."""
+        if not self.started and self._presence:
+            self._presence.decide("started")
+        self.started = True
 
     def _show_own_state(self) -> None:
         """Has a worker that fails a critical check of its own count as not ready."""
@@ -220,6 +233,8 @@ class Runner:
         if self._board is None or not self._board.changed():
             return False
         found = self._board.read()
+        if not self.started and self._presence:
+            self.started = self._presence.directory.exists("started")
         for name, history in (found or {}).items():
             slot = self._slots.get(name)
             if slot and slot.check.scope == "server":

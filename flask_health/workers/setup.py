@@ -96,9 +96,7 @@ class Setup:
                 self._changed()
 
     def _finish(
-        self,
-        progress: Progress,
-        failed: cabc.Callable[[BaseException | None], None] | None = None,
+        self, progress: Progress, failed: cabc.Callable[[BaseException | None], None] | None = None
     ) -> bool:
         """Tries a step until it ends well, True, or may not be tried again, False."""
         retries = progress.step.retries
@@ -117,11 +115,7 @@ class Setup:
         return True
 
     def _attempt(self, progress: Progress, attempt: int) -> bool:
-        progress.state, progress.started, progress.error = (
-            "running",
-            time.monotonic(),
-            None,
-        )
+        progress.state, progress.started, progress.error = "running", time.monotonic(), None
         self._changed()
         token = running.set(progress)
         try:

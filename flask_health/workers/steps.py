@@ -180,12 +180,17 @@ def finished(step: Step, result: object) -> object:
     return result
 
 
+def gevent_rules() -> bool:
+    """Whether threads of this process are greenlets."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
 def call_natively(function: cabc.Callable[[], object]) -> object:
     """Calls a function on a native thread while the greenlet that asked waits; where gevent does
     not rule, just calls it.
     """
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("threading"):
+    if not gevent_rules():
         return function()
     import gevent
 
