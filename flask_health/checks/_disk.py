@@ -37,13 +37,12 @@ class disk(ReadyMade):
         self.path = os.fspath(path)
         self.min_free = _amount("min_free", min_free)
         self.warn_free = None if warn_free is None else _amount("warn_free", warn_free)
-        shares = {limit < 1 for limit in (self.min_free, self.warn_free) if limit}
-        if len(shares) == 1 and self.warn_free is not None and self.warn_free < self.min_free:
+        if self.warn_free is not None and _misplaced(self.warn_free, self.min_free):
             raise ValueError(f"'warn_free' ({warn_free}) must not be less than 'min_free'.")
 
     def __call__(self) -> tuple[int, str]:
         """The free bytes; raises when there are too few of them."""
-        total, used, free = shutil.disk_usage(self.path)
+        _, used, free = shutil.disk_usage(self.path)
         usable = used + free  # without what is reserved for root
         told = f"{self.path}: {_human(free)} of {_human(usable)} free, less than"
         if free < _bytes(self.min_free, usable):
@@ -59,6 +58,11 @@ def _amount(name: str, value: object) -> float:
     if (found := number(name, value)) < 0:
         raise ValueError(f"{name!r} must be bytes, or a share below 1, not {value!r}.")
     return found
+
+
+def _misplaced(warn: float, fail: float) -> bool:
+    """Whether the warning would come too late; a share and bytes cannot be compared."""
+    return (warn < 1) == (fail < 1) and warn < fail
 
 
 def _bytes(limit: float, usable: int) -> float:

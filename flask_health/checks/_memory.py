@@ -61,12 +61,11 @@ class memory(ReadyMade):
 
 
 def fullest(root: Path) -> Use:
-    """The limit that will be met first: of the cgroups this process is in, or of the machine."""
-    found = [_machine(root), *_cgroups(root)]
-    return max((use for use in found if use), key=lambda use: use.share)
+    """Of the cgroups this process is in, the fullest with a limit; without one, the machine."""
+    return max(_cgroups(root), key=lambda use: use.share, default=None) or _machine(root)
 
 
-def _machine(root: Path) -> Use | None:
+def _machine(root: Path) -> Use:
     try:
         lines = (root / "proc/meminfo").read_text().splitlines()
     except FileNotFoundError:
@@ -121,7 +120,7 @@ def _v1(folder: Path) -> t.Iterator[Use]:
 def _use(folder: Path, limit: str, current: str, cache: str) -> t.Iterator[Use]:
     try:
         most = (folder / limit).read_text().strip()
-        if most == "max" or int(most) >= NO_LIMIT:
+        if most in ("max", "0") or int(most) >= NO_LIMIT:
             return
         used = int((folder / current).read_text()) - _statistic(folder, cache)
     except OSError:

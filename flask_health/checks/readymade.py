@@ -55,7 +55,7 @@ class ReadyMade(abc.ABC):
             yield
         except Degraded:
             raise
-        except (TimeoutError, *timeouts) as error:
+        except (*timeouts, TimeoutError) as error:
             limit = f"no answer within {self.driver_timeout:.3g} s"
             raise TimeoutError(f"{what}: {limit} ({told(error)})") from None
         except Exception as error:

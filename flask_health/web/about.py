@@ -60,7 +60,9 @@ class About:
             "status": str(report.status),
             "workers": {
                 "expected": report.expected,
-                "ready": sum(m.state.serves for m in report.workers),
+                "ready": sum(m.state.serves for m in report.workers)
+                if report.workers
+                else int(report.gate == "open"),
                 "alive": workers or [{"pid": os.getpid(), **vitals(os.getpid())}],
             },
         }

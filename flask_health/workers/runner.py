@@ -85,7 +85,11 @@ class Outlook:
 
     def allows(self, probe: str) -> bool:
         """Whether the checks of a probe allow it to pass now."""
-        return self.statuses[probe] is not Status.FAIL and time.monotonic() < self.good_until[probe]
+        return self.statuses[probe] is not Status.FAIL and self.is_fresh(probe)
+
+    def is_fresh(self, probe: str) -> bool:
+        """Whether no result that may fail a probe has become stale."""
+        return time.monotonic() < self.good_until[probe]
 
 
 PROBES: tuple[Probe, ...] = ("live", "ready", "startup")
@@ -145,10 +149,12 @@ class Runner:
         for slot in self._slots.values():
             self._step(slot, now)
         changed = self._take_outcomes(now) or changed
-        self._publish_if_due(now)
         if changed or any(not self.outlook.allows(probe) for probe in PROBES):
             self.outlook = self._foresee(now)
             self._show_own_state()
+        published = self._publish_if_due(now)
+        if self._presence and (published or self._leadership):
+            self._allow(self._presence)
         return TICK if self._presence else self._until_next(now)
 
     def stop(self) -> None:
@@ -323,9 +329,13 @@ class Runner:
                 self._board.add_transition(transition)
         self._tell(transition)
 
-    def _publish_if_due(self, now: float) -> None:
+    def _publish_if_due(self, now: float) -> bool:
+        """Publishes what the checks have come to.
+
+        :return: whether there was something to publish.
+        """
         if self._board is None or self._publish_at is None or now < self._publish_at:
-            return
+            return False
         self._publish_at = None
         shared = {
             check.name: self.histories[check.name]
@@ -338,6 +348,17 @@ class Runner:
             self._cannot_publish(error)
         else:
             self._can_publish()
+        return True
+
+    def _allow(self, presence: Presence) -> None:
+        """Tells all workers at once whether the checks allow traffic."""
+        allowed = self.outlook.statuses["ready"] is not Status.FAIL
+        if allowed is presence.watch.look().allowed:
+            return
+        try:
+            (presence.directory.create if allowed else presence.directory.remove)("allowed")
+        except OSError as error:
+            self._cannot_publish(error)
 
     def _cannot_publish(self, error: OSError) -> None:
         if not self.problem:

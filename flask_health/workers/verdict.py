@@ -39,8 +39,7 @@ class Verdict:
 
         But a worker that accepts although its own setup is unfinished answers for itself: no.
         """
-        runner = self.runner
-        good = self._serves() and runner is not None and runner.outlook.allows("ready")
+        good = self._serves() and self._checks_allow()
         if good:
             self.good_until = time.monotonic() + REMEMBERED
         return good
@@ -65,6 +64,17 @@ class Verdict:
             good = judge.ready(census, self._gate.options.min_workers)
             self._judged = census, good
         return good and self._gate.local.is_set()
+
+    def _checks_allow(self) -> bool:
+        """Whether the checks allow traffic. In a server of several workers a name in the state
+        directory says so: all of them change their minds at the same instant.
+        """
+        runner, census = self.runner, self._judged[0]
+        if runner is None or not runner.checks:
+            return runner is not None
+        if census is None:
+            return runner.outlook.allows("ready")
+        return census.allowed and runner.outlook.is_fresh("ready")
 
     def _lives(self) -> bool:
         presence = self._gate.presence

@@ -82,7 +82,13 @@ class Watch:
         found = ((name, parse_marker(name)) for name in names)
         markers = [m for name, m in found if m and self._lives(name, m, lifelines)]
         markers.sort(key=lambda marker: marker.age)
-        return Census(tuple(markers), "open" in names, "started" in names, orphaned)
+        return Census(
+            tuple(markers),
+            opened="open" in names,
+            started="started" in names,
+            allowed="allowed" in names,
+            orphaned=orphaned,
+        )
 
     def _lives(self, name: str, marker: Marker, lifelines: Lifelines) -> bool:
         if lifelines.holds(marker.pid, marker.start):
