@@ -5,17 +5,17 @@ from __future__ import annotations
 import inspect
 import typing as t
 
-from .readymade import Timed
+from .readymade import Deadline, Timed
 
 
 class redis(Timed):
     """Passes when Redis answers PING on a connection of the app's own pool.
 
     PING also fails while Redis loads its data, and while it refuses writes because it cannot
-    save. How long the client waits for an answer is this check's affair and changes nothing for
-    others who use the pool. How long the pool waits for a connection of its own is the client's
-    (`socket_connect_timeout`, `socket_timeout`, `retry`); so after a failure, and the first time,
-    the server is tried on a separate connection first, which this check does bound.
+    save. The pool opens and reopens connections with the client's own patience, by default 5 s
+    for each of 4 attempts; so the server is first tried on a separate connection with the same
+    settings and this check's limits, which is closed at once. Neither changes anything for
+    others who use the pool. A `BlockingConnectionPool` that is full waits as long as it was told.
 
     :param client: a `redis.Redis`, with or without Sentinel. For a cluster, one check per node:
         `node.redis_connection`.
@@ -35,48 +35,47 @@ class redis(Timed):
                 "for a cluster: the 'redis_connection' of each node."
             )
         self.client = client
-        self._trusted = False
 
     def _ask(self) -> None:
         import redis as driver
 
         pool = self.client.connection_pool
         with self._asking(_where(pool), driver.TimeoutError):
-            trusted, self._trusted = self._trusted, False
-            if not trusted:
-                self._try_apart(pool)
+            deadline = Deadline(self.driver_timeout)
+            _try_apart(pool, deadline)
             connection = _borrow(pool)
             try:
-                self._ping(connection)
+                _ping(connection, deadline)
             finally:
                 pool.release(connection)
-            self._trusted = True
 
-    def _try_apart(self, pool: t.Any) -> None:
-        """Raise unless the server answers on a connection like the pool's, but with our limits."""
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
 
-        limits = {name: self.driver_timeout / 2 for name in _LIMITS}
-        settings = {**pool.connection_kwargs, **limits, "retry": Retry(NoBackoff(), 0)}
-        connection = pool.connection_class(**settings)
-        try:
-            connection.connect()
-            self._ping(connection)
-        finally:
-            connection.disconnect()
+def _try_apart(pool: t.Any, deadline: Deadline) -> None:
+    """Raise unless the server answers on a connection like the pool's, but with our limits."""
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 
-    def _ping(self, connection: t.Any) -> None:
-        """Ask on this connection; one that does not answer is closed, or the next would be read
-        out of step."""
-        try:
-            connection.send_command("PING", check_health=False)
-            if not connection.can_read(timeout=self.driver_timeout / 2):
-                raise TimeoutError("PING")
-            connection.read_response()
-        except BaseException:
-            connection.disconnect()
-            raise
+    limits = dict.fromkeys(("socket_connect_timeout", "socket_timeout"), deadline.left())
+    settings = {**pool.connection_kwargs, **limits, "retry": Retry(NoBackoff(), 0)}
+    connection = pool.connection_class(**settings)
+    try:
+        connection.connect()
+        _ping(connection, deadline)
+    finally:
+        connection.disconnect()
+
+
+def _ping(connection: t.Any, deadline: Deadline) -> None:
+    """Ask on this connection. One without an answer is closed: the answer may come later, to
+    another's question."""
+    try:
+        connection.send_command("PING", check_health=False)
+        if not connection.can_read(timeout=deadline.left()):
+            raise TimeoutError("PING")
+        connection.read_response()
+    except BaseException:
+        connection.disconnect()
+        raise
 
 
 def _borrow(pool: t.Any) -> t.Any:
@@ -84,9 +83,6 @@ def _borrow(pool: t.Any) -> t.Any:
     wanted = inspect.signature(pool.get_connection).parameters.get("command_name")
     required = wanted is not None and wanted.default is inspect.Parameter.empty
     return pool.get_connection("PING") if required else pool.get_connection()
-
-
-_LIMITS = ("socket_connect_timeout", "socket_timeout")
 
 
 def _where(pool: t.Any) -> str:

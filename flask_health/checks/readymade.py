@@ -51,11 +51,12 @@ class ReadyMade(abc.ABC):
 
         :param timeouts: what the driver raises, besides TimeoutError, when its time is up.
         """
+        late: tuple[type[Exception], ...] = (TimeoutError, *timeouts)
         try:
             yield
         except Degraded:
             raise
-        except (*timeouts, TimeoutError) as error:
+        except late as error:
             limit = f"no answer within {self.driver_timeout:.3g} s"
             raise TimeoutError(f"{what}: {limit} ({told(error)})") from None
         except Exception as error:
