@@ -36,9 +36,10 @@ def _path_prefix(value: object) -> str:
 
 
 def _absolute(value: object) -> str:
-    if not isinstance(value, (str, os.PathLike)) or not os.path.isabs(value):
+    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else ""
+    if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
         raise Wrong("the absolute path of a directory")
-    return os.fspath(value)
+    return path
 
 
 def _flag(value: object) -> bool:
@@ -93,7 +94,7 @@ def _prefixes(value: object) -> tuple[str, ...]:
 def _aliases(value: object) -> dict[str, str]:
     value = _from_json(value)
     if not isinstance(value, dict) or not all(
-        _is_path(path) and path != "/" and probe in PROBES for path, probe in value.items()
+        _is_path(path) and path.strip("/") and probe in PROBES for path, probe in value.items()
     ):
         raise Wrong(
             "a dict of paths to probes, such as {'/readyz': 'ready'}; the probes are "

@@ -5,13 +5,14 @@ callers that bypass `app.wsgi_app`.
 from __future__ import annotations
 
 import collections.abc as cabc
+import itertools
 import typing as t
 
 import flask
 import werkzeug
 from werkzeug.routing import PathConverter
 
-from ..config import Config
+from ..config import PROBES, Config
 from .paths import in_environ
 from .probe import Probes
 from .render import TEXT, headers
@@ -25,6 +26,8 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 class Anything(PathConverter):
     """Matches any path, after every rule of the app: its own paths below our prefix win."""
 
+    regex = ".*?"  # Two slashes as well: else such a path would be redirected.
+    part_isolating = False
     weight = 10_000
 
 
@@ -41,12 +44,13 @@ def make_blueprint(
     """
     app.url_map.converters.setdefault("flask_health_anything", Anything)
     blueprint = flask.Blueprint(name, __name__)
+    taken = {*PROBES, "info", "other"}
+    first = {probe: path for path, probe in reversed(list(ours.items()))}
     for path, probe in ours.items():
-        endpoint = path.strip("/").replace("/", "_").replace(".", "_")
-        canonical = path in (config.url_prefix, f"{config.url_prefix}/{probe}")
+        canonical = path == first[probe]
         blueprint.add_url_rule(
             path,
-            probe if canonical else endpoint,
+            probe if canonical else _endpoint(path, taken),
             _view(probes.at(probe)),
             methods=METHODS,
             provide_automatic_options=False,
@@ -60,6 +64,15 @@ def make_blueprint(
         provide_automatic_options=False,
     )
     return blueprint
+
+
+def _endpoint(path: str, taken: set[str]) -> str:
+    """A name for the endpoint of an alias that no other has: that of its path, or with a number."""
+    stem = path.strip("/").replace("/", "_").replace(".", "_")
+    numbered = (f"{stem}_{number}" for number in itertools.count(2))
+    name = next(n for n in itertools.chain([stem], numbered) if n not in taken)
+    taken.add(name)
+    return name
 
 
 def _view(answer: Answer) -> cabc.Callable[[], werkzeug.Response]:

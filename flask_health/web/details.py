@@ -6,6 +6,7 @@ import base64
 import binascii
 import collections.abc as cabc
 import hmac
+import inspect
 import logging
 import typing as t
 
@@ -51,13 +52,15 @@ class Details:
     def _has_token(self, environ: WSGIEnvironment) -> bool:
         token = self._config.token
         scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        # A server hands the bytes of a header on as Latin-1.
+        sent = given.strip().encode("latin-1", "replace")
         if scheme.lower() == "basic":
-            given = _basic_password(given)
+            sent = _basic_password(sent)
         elif scheme.lower() != "bearer":
             return False
         # Compared as bytes, in constant time: text that is not ASCII would raise.
         return token is not None and hmac.compare_digest(
-            given.strip().encode("utf-8", "surrogateescape"), token.encode()
+            sent, token.encode("utf-8", "surrogateescape")
         )
 
     def _is_authorized(
@@ -65,7 +68,11 @@ class Details:
     ) -> bool:
         try:
             with self._app.request_context(environ):
-                return bool(authorize(flask.request))
+                answer = self._app.ensure_sync(authorize)(flask.request)
+                if inspect.iscoroutine(answer):  # It is true, and has decided nothing.
+                    answer.close()
+                    raise TypeError(f"{authorize!r} returned a coroutine: make it an 'async def'")
+                return bool(answer)
         except Exception:
             if not self._complained:
                 log.exception("the function that authorizes details raised: they stay hidden")
@@ -73,9 +80,8 @@ class Details:
             return False
 
 
-def _basic_password(encoded: str) -> str:
+def _basic_password(encoded: bytes) -> bytes:
     try:
-        decoded = base64.b64decode(encoded, validate=True).decode("utf-8", "replace")
-    except (binascii.Error, ValueError):
-        return ""
-    return decoded.partition(":")[2]
+        return base64.b64decode(encoded, validate=True).partition(b":")[2]
+    except binascii.Error:
+        return b""

@@ -9,14 +9,25 @@ import typing as t
 import flask
 
 from ..config import PROBES, Config
+from ..exceptions import ConfigError
 
 
 def of(config: Config) -> dict[str, str]:
-    """The paths that are always ours, each with the name of its probe, or `info`."""
+    """The paths that are always ours, each with the name of its probe, or `info`.
+
+    :raises ConfigError: for an alias that is the path of another probe.
+    """
     prefix = config.url_prefix
     ours = {prefix: "health"} | {f"{prefix}/{p}": p for p in PROBES if p != "health"}
     ours[f"{prefix}/info"] = "info"
-    return ours | {path.rstrip("/"): probe for path, probe in config.aliases.items()}
+    for alias, probe in config.aliases.items():
+        path = alias.rstrip("/")
+        if ours.setdefault(path, probe) != probe:
+            raise ConfigError(
+                f"'HEALTH_ALIASES' must be paths of their own, not {alias!r}: the probe "
+                f"'{ours[path]}' answers there."
+            )
+    return ours
 
 
 def in_environ(path: str) -> str:

@@ -87,10 +87,13 @@ def _chain_post_fork(uwsgi: t.Any) -> None:
         return
 
     def post_fork_hook() -> None:
-        if before is not None:
-            before()
-        for gate in members():
-            gate.begin()
+        try:
+            if before is not None:
+                before()
+            for gate in members():
+                gate.begin()
+        except KeyboardInterrupt:  # A stop; uWSGI would swallow it, and wait for this worker.
+            os._exit(0)
 
     post_fork_hook.flask_health = True  # type: ignore[attr-defined]
     uwsgi.post_fork_hook = post_fork_hook

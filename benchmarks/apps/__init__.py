@@ -1,0 +1,1 @@
+"""The applications that are measured: ours, a bare WSGI callable, a Flask route and the peers."""

@@ -1,0 +1,40 @@
+"""Fixtures for every test; `support` and `apps` lie beside this file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))  # --import-mode=importlib adds nothing by itself
+
+if TYPE_CHECKING:
+    from support.gunicorn import Serve
+
+if (HERE / "support" / "noskips.py").exists():
+    pytest_plugins = ["support.noskips"]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Start gunicorns, see `support.gunicorn.Gunicorn`; they end with the test."""
+    from support.gunicorn import Gunicorn
+
+    started: list[Gunicorn] = []
+
+    def start(app: str = "served:app", *args: str, **options: Any) -> Gunicorn:
+        home = options.pop("home", tmp_path / f"server{len(started)}")
+        started.append(Gunicorn(home, app, *args, **options))
+        return stack.enter_context(started[-1])
+
+    try:
+        with ExitStack() as stack:
+            yield start
+    finally:
+        for server in started:
+            print(f"--- log of {server.home.name}\n{server.log()}")

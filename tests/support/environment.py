@@ -1,0 +1,47 @@
+"""What a subprocess of a test needs: a place of its own, the package under test, a free port."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+from pathlib import Path
+
+APPS = Path(__file__).resolve().parent.parent / "apps"
+_NOT_INHERITED = (
+    "FLASK_",
+    "HEALTH_",
+    "GUNICORN_",
+    "WERKZEUG_",
+    "SERVER_SOFTWARE",
+    "WEB_CONCURRENCY",
+)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """Return an environment for a subprocess that imports the same package as this process.
+
+    It finds the modules of `tests/apps`. Temporary and runtime directories lie below
+    `home`; nothing that configures Flask, the extension or gunicorn is inherited.
+    """
+    env = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_INHERITED)}
+    for name in ("TMPDIR", "XDG_RUNTIME_DIR"):
+        path = home / name.lower()
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o777)
+        env[name] = str(path)
+    spec = importlib.util.find_spec("flask_health")
+    assert spec, "flask_health cannot be imported"
+    assert spec.origin
+    root = Path(spec.origin).parent.parent
+    checkout = "" if root.name == "site-packages" else str(root)
+    paths = [str(APPS), checkout, env.get("PYTHONPATH", "")]
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return env | {"PYTHONUNBUFFERED": "1"} | more

@@ -1,0 +1,43 @@
+"""The system packages that some tests need, and the words of their skips.
+
+`python tests/support/system.py` prints all of them, for `apt-get install`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Need(NamedTuple):
+    """What tests need: Debian packages, and the programs and files that show they are there."""
+
+    packages: tuple[str, ...]
+    programs: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    @property
+    def is_met(self) -> bool:
+        """Tell whether everything is there."""
+        path = "/usr/sbin:/usr/bin:/sbin:/bin"  # Debian keeps apache2 off a user's PATH
+        found = [shutil.which(name) or shutil.which(name, path=path) for name in self.programs]
+        return all(found) and all(Path(name).exists() for name in self.files)
+
+    @property
+    def apt_get(self) -> str:
+        """The command that installs it."""
+        return f"apt-get install --no-install-recommends {' '.join(self.packages)}"
+
+
+MOD_WSGI = Need(
+    ("apache2-bin", "libapache2-mod-wsgi-py3"),
+    programs=("apache2",),
+    files=("/usr/lib/apache2/modules/mod_wsgi.so",),
+)
+NAMESPACES = Need(("mount", "util-linux"), programs=("mount", "unshare"))
+ALL = (MOD_WSGI, NAMESPACES)
+
+
+if __name__ == "__main__":
+    print(*(package for need in ALL for package in need.packages))
