@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing as t
 
 from ._rabbitmq import Length, connected
-from .readymade import Deadline, ReadyMade, count, masked_url
+from .readymade import Deadline, ReadyMade, count
 
 
 class celery(ReadyMade):
@@ -47,7 +47,7 @@ class celery(ReadyMade):
     def __call__(self) -> tuple[int, str]:
         """The workers that answered, or the messages in the queue."""
         settings = self.app.connection_for_write()
-        with self._asking(f"Celery's broker at {masked_url(settings.as_uri())}"):
+        with self._asking(f"Celery's broker at {settings.as_uri()}"):
             deadline = Deadline(self.driver_timeout)
             with connected(settings, deadline) as connection:
                 length = self.length.of(connection.default_channel) if self.length else 0

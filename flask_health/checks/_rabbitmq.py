@@ -8,7 +8,7 @@ import typing as t
 from collections.abc import Iterator
 
 from ..exceptions import Degraded
-from .readymade import Deadline, ReadyMade, count, masked_url, positive, text
+from .readymade import Deadline, ReadyMade, count, positive, text
 
 
 class rabbitmq(ReadyMade):
@@ -137,4 +137,4 @@ def _settings(given: t.Any) -> t.Any:
 
 
 def _where(settings: t.Any) -> str:
-    return f"RabbitMQ at {masked_url(settings.as_uri())}"
+    return f"RabbitMQ at {settings.as_uri()}"

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import re
 import time
 import typing as t
 from collections.abc import Iterator
 
 from ..exceptions import Degraded
+from ..model.mask import mask
 
 MARGIN = 0.8
 """The share of a check's timeout that its driver gets, so that the call ends by itself."""
-
-LONGEST_REASON = 300
-"""Characters of a driver's own words that a message repeats."""
 
 
 class ReadyMade(abc.ABC):
@@ -104,15 +101,8 @@ class Deadline:
 
 
 def told(error: BaseException) -> str:
-    """The driver's own words in one line, shortened, with passwords of URLs masked."""
-    words = " ".join(str(error).split()) or type(error).__name__
-    masked = masked_url(words)
-    return masked if len(masked) <= LONGEST_REASON else f"{masked[: LONGEST_REASON - 3]}..."
-
-
-def masked_url(text: str) -> str:
-    """The text with `***` for user and password of every URL in it."""
-    return re.sub(r"(?<=://)[^\s/?#]*@", "***@", text)
+    """The driver's own words in one line, without secrets."""
+    return mask(str(error)) or type(error).__name__
 
 
 def number(name: str, value: object) -> float:
