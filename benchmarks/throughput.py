@@ -17,7 +17,9 @@ CLASSES = {"sync": (), "gthread": ("--threads", "4"), "gevent": ()}
 BROKEN = {("healthpy", "gevent")}
 """Under gevent, healthpy answers 400 to requests that overlap: it calls `asyncio.run` for each."""
 
-PATHS = {"bare": "/health", OURS: "/health", **peers.CHEAPEST}
+ALONE = "bare, no Flask loaded"
+
+PATHS = {"bare": "/health", ALONE: "/health", OURS: "/health", **peers.CHEAPEST}
 
 
 def measure(quick: bool = False) -> list[Line]:
@@ -50,7 +52,7 @@ def _against_bare(worker_class: str, starts: int, pairs: int) -> Line:
 
 def _against_route(worker_class: str, rounds: int) -> list[Line]:
     others = [name for name in peers.installed() if (name, worker_class) not in BROKEN]
-    names = ["bare", OURS, *others]
+    names = [ALONE, "bare", OURS, *others]
     with _servers(names, worker_class) as running:
         rates = _alternate_load(running, names, rounds)
     lines = []
@@ -80,7 +82,8 @@ def _servers(names: Sequence[str], worker_class: str) -> Iterator[dict[str, Serv
 
 
 def _target(name: str) -> str:
-    return {"bare": "bare:app", OURS: "ours:app()"}.get(name, f"peers:app({name!r})")
+    ours = {ALONE: "bare:app", "bare": "bare:beside_flask()", OURS: "ours:app()"}
+    return ours.get(name, f"peers:app({name!r})")
 
 
 def _alternate_load(

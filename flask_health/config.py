@@ -66,6 +66,13 @@ def _seconds(value: object) -> float:
     return float(value)
 
 
+def _positive_seconds(value: object) -> float:
+    seconds = _seconds(value)
+    if not seconds:
+        raise Wrong("a number of seconds > 0")
+    return seconds
+
+
 def _count(value: object) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value)
@@ -161,7 +168,7 @@ PARSERS: dict[str, cabc.Callable[[object], object]] = {
     "gate": _flag,
     "gate_timeout": _seconds,
     "gate_exempt": _prefixes,
-    "setup_timeout": _seconds,
+    "setup_timeout": _positive_seconds,
     "exit_on_setup_failure": _flag,
     "hold": _one_of("siblings", "always", "never"),
     "min_workers": _count,
@@ -193,8 +200,8 @@ def read(config: cabc.Mapping[str, object], environ: cabc.Mapping[str, str]) -> 
         try:
             values[name] = parse(found)
         except Wrong as right:
-            shown = "a secret" if name == "token" else repr(found)
-            wrong.append(f"'{key}' must be {right}, not {shown}.")
+            shown = "which it is not" if name == "token" else f"not {found!r}"
+            wrong.append(f"'{key}' must be {right}, {shown}.")
     if wrong:
         raise ConfigError("\n".join(wrong))
     _warn_of_near_misses(config)

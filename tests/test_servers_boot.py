@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from support import processes, statedir
-from support.servers import OF_TWO, Served, Start, command
+from support.servers import OF_TWO, Served, Start, command, program
 from support.stage import Stage
 from support.waiting import eventually
 
@@ -86,6 +87,58 @@ def test_killed_worker_is_replaced(start: Start, kind: str) -> None:
     assert load.codes() <= {200, 503}
     assert server.answers(200).answer == OK
     assert len(set(server.has_started(3))) == 3
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize(
+    "line",
+    [
+        "uvicorn --workers 2 --port {port} servers_asgi:app",
+        "hypercorn -w 2 -b 127.0.0.1:{port} servers_asgi:app",
+        "granian --interface asgi --workers 2 --port {port} servers_asgi:app",
+    ],
+    ids=["uvicorn", "hypercorn", "granian"],
+)
+def test_behind_an_asgi_adapter(tmp_path: Path, line: str) -> None:
+    """An app that a2wsgi adapts to ASGI has a setup in each worker as well."""
+    name, *args = line.split()
+    with Served(tmp_path / "server", [program(name), *args], env={"SETUP_SECONDS": 0.5}) as server:
+        server.has_started(2)
+        server.answers(503)
+        assert server.answers(200).answer == OK
+        server.has_markers(2)
+
+
+SPAWNING = """\
+import multiprocessing
+
+from granian.cli import entrypoint
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    entrypoint()
+"""
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_spawned_granian_workers(tmp_path: Path, by: str) -> None:
+    """Where granian spawns its workers, as on macOS, they know from its command how many."""
+    _, *args = command("granian")
+    script = tmp_path / "granian"
+    script.write_text(SPAWNING)
+    env = {}
+    if by == "variable":
+        args = [arg for arg in args if arg not in ("--workers", "2")]
+        env = {"GRANIAN_WORKERS": "2"}
+    stage = Stage(tmp_path / "stage", "wait")
+    line = [sys.executable, str(script), *args]
+    with Served(tmp_path / "server", line, env=env, stage=stage) as server:
+        first, _ = server.has_started(2)
+        stage.order(f"go.{first}")
+        assert {marker.expected for marker in server.has_markers(1)} == {2}
+        assert server.answers(503).answer == NOT_READY
+        stage.withdraw("wait")
+        assert server.answers(200).answer == OK
 
 
 def test_granian_ends_with_a_worker(start: Start) -> None:

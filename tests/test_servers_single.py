@@ -15,11 +15,14 @@ from typing import Any
 import pytest
 from support import processes
 from support.environment import APPS
-from support.servers import Served, Start, command, program
+from support.servers import OF_ONE, Served, Start, command, program
 from support.stage import Stage
 from support.waiting import eventually
 
 OK, NOT_READY = (200, "ok"), (503, "not ready")
+
+FACTORY = {"waitress": ["--call"], "uvicorn alone": ["--factory"]}
+"""What tells a server that it is given a factory, where it does not find out."""
 
 SCRIPT = [sys.executable, str(APPS / "servers_script.py")]
 
@@ -42,15 +45,16 @@ def start(tmp_path: Path) -> Iterator[Start]:
         yield start
 
 
-@pytest.mark.parametrize("kind", ["waitress", "flask run", "flask run --debug"])
+@pytest.mark.parametrize("kind", OF_ONE)
 @pytest.mark.parametrize("app", ["served:app", "factory:create_app"])
 def test_setup_starts_without_a_request(start: Start, kind: str, app: str) -> None:
     """Setup runs once, in the process that serves, before anyone has asked anything."""
-    if kind == "waitress" and app.startswith("factory"):
-        line = command(kind, app)
-        server = start([line[0], "--call", *line[1:]])
-    else:
-        server = start(kind, app)
+    line = command(kind, app)
+    if app == "factory:create_app" and kind in FACTORY:
+        line[1:1] = FACTORY[kind]
+    if app == "factory:create_app" and kind == "hypercorn alone":
+        line[-1] += "()"
+    server = start(line)
     (pid,) = eventually(lambda: server.stage.pids("finished"))
     assert server.answers(200).answer == OK
     assert server.get("/work").json()["pid"] == pid
@@ -59,7 +63,7 @@ def test_setup_starts_without_a_request(start: Start, kind: str, app: str) -> No
     assert not list(server.state.iterdir())
 
 
-@pytest.mark.parametrize("kind", ["waitress", "flask run", "flask run --debug"])
+@pytest.mark.parametrize("kind", OF_ONE)
 def test_requests_wait_for_setup(start: Start, tmp_path: Path, kind: str) -> None:
     """While setup runs a probe says so at once, and a business request waits for it."""
     server = start(kind, stage=Stage(tmp_path / "stage", "wait"))

@@ -24,9 +24,14 @@ LONGEST = 500
 """Characters of a reason that are kept."""
 
 
-def mask(text: str) -> str:
-    """A text without the passwords and tokens in it, on one line, and not endless."""
+def mask_secrets(text: str) -> str:
+    """A text without the passwords and tokens in it."""
     for pattern, replacement in _MASKS:
         text = pattern.sub(replacement, text)
-    text = " ".join(text.split())
+    return text
+
+
+def mask(text: str) -> str:
+    """A text without the passwords and tokens in it, on one line, and not endless."""
+    text = " ".join(mask_secrets(text).split())
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

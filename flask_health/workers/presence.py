@@ -46,6 +46,7 @@ class Presence:
             server.age, os.getpid(), start_time(os.getpid()), server.workers, WorkerState.STARTING
         )
         self._publication: Publication | None = None
+        self._told_to_stop = False
         self._decided: set[str] = set()
         self._lock = threading.Lock()
         self._complained = False
@@ -74,6 +75,7 @@ class Presence:
 
     def stop(self) -> None:
         """Publishes that this worker accepts no more. Waits for nothing: for signal handlers."""
+        self._told_to_stop = True
         self._say(WorkerState.STOPPING)
 
     def decide(self, fact: str) -> None:
@@ -103,14 +105,24 @@ class Presence:
         self.directory.leave(remove=self._all_stop())
 
     def _say(self, state: WorkerState) -> None:
-        self._marker = dataclasses.replace(self._marker, state=state)
+        self._publish(dataclasses.replace(self._marker, state=state))
+        if self._told_to_stop and not self._shows_stopping():
+            # The signal came in the middle of what went before.
+            self._publish(dataclasses.replace(self._marker, state=WorkerState.STOPPING))
+
+    def _publish(self, marker: Marker) -> None:
+        self._marker = marker
         try:
             if self._publication is None:
-                self._publication = Publication(self.directory, self._marker)
+                self._publication = Publication(self.directory, marker)
             else:
-                self._publication.change(self._marker)
+                self._publication.change(marker)
         except OSError as error:
             self._complain(error)
+
+    def _shows_stopping(self) -> bool:
+        shown = self._publication.marker if self._publication else self._marker
+        return shown.state is self.state is WorkerState.STOPPING
 
     def _mend(self) -> None:
         try:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import functools
 import logging
 import os
 import time
+import traceback
 
 from ..exceptions import SetupFailedError, SetupTimeoutError
+from ..model.mask import mask, mask_secrets
 from ..model.server import WorkerState
 from .presence import Presence
 from .statedir import Lock
@@ -47,6 +50,7 @@ class Setup:
         self._finished = not steps
         self.duration = 0.0
         self._claim: Lock | None = None
+        self._told: cabc.Callable[[BaseException | None], None] | None = None
 
     @property
     def state(self) -> WorkerState:
@@ -93,6 +97,8 @@ class Setup:
                     f"setup step '{name}' timed out after {timeout:g} s"
                 )
                 log.error("%s; it goes on, and counts if it ends well", progress.error)
+                if self._told and progress.state == "running" and progress.step.scope == "server":
+                    self._told(progress.error)
                 self._changed()
 
     def _finish(
@@ -129,16 +135,17 @@ class Setup:
             return False
         finally:
             running.reset(token)
-        progress.state, progress.error, progress.fraction = "done", None, None
+        progress.state, progress.error, progress.fraction, progress.note = "done", None, None, ""
         self._changed()
         return True
 
     def _report(self, progress: Progress, error: BaseException, attempt: int) -> None:
         name = progress.step.name
         if attempt == 1:
-            log.error("setup step '%s' failed in worker %d", name, os.getpid(), exc_info=error)
+            trace = mask_secrets("".join(traceback.format_exception(error)))
+            log.error("setup step '%s' failed in worker %d\n%s", name, os.getpid(), trace)
         else:
-            log.error("setup step '%s' failed again, attempt %d: %r", name, attempt, error)
+            log.error("setup step '%s' failed again, attempt %d: %s", name, attempt, _brief(error))
 
     def _pause(self, seconds: float) -> None:
         self.retry_at = time.monotonic() + seconds
@@ -195,9 +202,11 @@ class Setup:
             return False
         directory.create(f"{name}.run{runs}")
         self._tell(presence, name, None)
-        if not self._finish(progress, lambda error: self._tell(presence, name, error)):
+        self._told = functools.partial(self._tell, presence, name)
+        if not self._finish(progress, self._told):
             return False
         presence.decide(f"{name}.done")
+        self._told(None)
         if self._claim and presence.directory.exists(f"{name}.done"):
             self._claim.let_go()
         return True
@@ -210,8 +219,12 @@ class Setup:
                 directory.remove(failed)
                 return
             try:
-                directory.write(failed, f"{type(error).__name__}: {error}"[:1000])
+                directory.write(failed, _brief(error))
             except OSError:
                 directory.create(failed)  # A full disk still has room for a name.
         except OSError as problem:
             log.error("cannot tell the other workers of a failed step: %s", problem)
+
+
+def _brief(error: BaseException) -> str:
+    return mask(f"{type(error).__name__}: {error}")

@@ -148,11 +148,11 @@ class StateDir:
         return Lock(fd) if _try_lock(fd, fcntl.LOCK_EX) else None
 
     def is_locked(self, name: str) -> bool:
-        """Whether a living process holds the lock on a file."""
-        try:
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self.fd)
-        except OSError:
-            return False
+        """Whether a living process holds the lock on a file.
+
+        :raises OSError: when it cannot be known; FileNotFoundError when there is no such file.
+        """
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self.fd)
         # Readers ask for a shared lock: they never see one another, only an owner.
         if _try_lock(fd, fcntl.LOCK_SH):
             close(fd)
@@ -218,7 +218,10 @@ class Publication:
 
 
 def marker_is_alive(directory: StateDir, name: str, marker: Marker) -> bool:
-    """Whether a marker's writer lives: its lock is held, by the process that it names."""
+    """Whether a marker's writer lives: its lock is held, by the process that it names.
+
+    :raises OSError: when it cannot be known.
+    """
     return directory.is_locked(name) and marker.start in (start_time(marker.pid), 0)
 
 
@@ -238,20 +241,22 @@ def join(boot: str, bases: cabc.Sequence[str], problems: list[str]) -> StateDir 
     """The directory of a boot: joined where a sibling created it, else created in the first
     usable base; None when there is none.
 
-    What is wrong with a base is added to `problems`.
+    What is wrong with the bases that come before it replaces the content of `problems`.
     """
     for create in (False, True):
+        problems.clear()
         for base in bases:
             try:
                 directory = _enter(base, boot, create)
             except (Unusable, OSError) as error:
-                if create:
-                    why = (isinstance(error, OSError) and error.strerror) or error
-                    problems.append(f"{base} cannot hold shared state: {why}")
+                why = (isinstance(error, OSError) and error.strerror) or error
+                problems.append(f"{base} cannot hold shared state: {why}")
                 continue
             if directory:
                 _sweep(os.path.dirname(directory.path))
                 return directory
+            if not os.access(base, os.W_OK | os.X_OK):
+                problems.append(f"{base} cannot hold shared state: it is not writable")
     return None
 
 
@@ -317,9 +322,13 @@ def _prove_writable(directory: StateDir) -> None:
 def _occupy(path: str, fd: int) -> StateDir | None:
     """Marks a directory as used by this process; None when a sweeper was faster."""
     presence = os.open(".", _DIRECTORY, dir_fd=fd)
-    if not _try_lock(presence, fcntl.LOCK_SH):
+    try:
+        if not _try_lock(presence, fcntl.LOCK_SH):
+            close(fd)
+            return None
+    except OSError:  # A file system without locks.
         close(fd)
-        return None
+        raise
     directory = StateDir(path, fd, Lock(presence))
     return directory if directory.in_place() else None
 

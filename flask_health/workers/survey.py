@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..model import judge
+from ..model.mask import mask
 from ..model.report import Report, StepReport, aggregate
 from ..model.status import Status, worst
 from .gate import Gate
@@ -55,7 +56,7 @@ def _describe(progress: Progress) -> StepReport:
         state=progress.state,
         fraction=progress.fraction,
         note=progress.note,
-        error=str(progress.error or ""),
+        error=mask(str(progress.error or "")),
     )
 
 
@@ -66,5 +67,5 @@ def _local_reason(gate: Gate) -> str:
     if unfinished is None:
         return "setup has not started"
     if unfinished.error:
-        return f"setup step '{unfinished.step.name}' failed: {unfinished.error}"
+        return f"setup step '{unfinished.step.name}' failed: {mask(str(unfinished.error))}"
     return f"setup step '{unfinished.step.name}' not finished"

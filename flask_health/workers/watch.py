@@ -5,6 +5,7 @@ nothing did.
 from __future__ import annotations
 
 import collections.abc as cabc
+import dataclasses
 import logging
 import os
 import select
@@ -21,6 +22,13 @@ log = logging.getLogger("flask_health")
 
 COARSE_CLOCK = 20_000_000
 """Nanoseconds by which a file's timestamp may lag behind: a clock tick, with room."""
+
+
+NO_WORKER = -1
+"""Stands for the start time of the master, so that no marker can pass for it."""
+
+LOOKS = 3
+"""How often a listing is repeated in which a living worker is missing."""
 
 
 class Watch:
@@ -56,9 +64,11 @@ class Watch:
             # Another thread is at it: look for ourselves rather than wait for it.
             return self._count(Lifelines(watching=False))
         try:
+            # The dead are told of once: from now on no other thread believes the last look.
+            self._scanned_at = -1
             self._lifelines.bury_the_dead()
-            if not self._lifelines.holds(self._master, 0):
-                self._lifelines.add(self._master, 0)
+            if not self._lifelines.holds(self._master, NO_WORKER):
+                self._lifelines.add(self._master, NO_WORKER)
             modified = os.fstat(self.directory.fd).st_mtime_ns
             # Timestamps are as coarse as a clock tick: a change right after this scan may bear
             # the same one. Such a scan is not believed a second time (git's index does the same).
@@ -70,15 +80,21 @@ class Watch:
             self._scanning.release()
 
     def _count(self, lifelines: Lifelines) -> Census:
-        orphaned = self._master not in (os.getppid(), os.getpid())
-        try:
-            names = self.directory.names()
-        except OSError as error:
-            if not self._read_failed:
-                log.error("cannot read %s: %s", self.directory.path, error)
-            self._read_failed = True
-            return Census(orphaned=orphaned)
-        self._read_failed = False
+        census = self._census
+        for _ in range(LOOKS):
+            try:
+                census = self._count_once(lifelines)
+            except FileNotFoundError:
+                continue  # Renamed between the two calls.
+            except OSError as error:
+                return self._unknown(error, lifelines)
+            self._read_failed = False
+            if self._keeps_all_living(census, lifelines):
+                break
+        return census
+
+    def _count_once(self, lifelines: Lifelines) -> Census:
+        names = self.directory.names()
         found = ((name, parse_marker(name)) for name in names)
         markers = [m for name, m in found if m and self._lives(name, m, lifelines)]
         markers.sort(key=lambda marker: marker.age)
@@ -87,8 +103,24 @@ class Watch:
             opened="open" in names,
             started="started" in names,
             allowed="allowed" in names,
-            orphaned=orphaned,
+            orphaned=self._orphaned(),
         )
+
+    def _keeps_all_living(self, census: Census, lifelines: Lifelines) -> bool:
+        """Whether nobody who lives was lost: a listing may miss a file that is being renamed."""
+        before = {m.pid for m in self._census.markers if lifelines.holds(m.pid, m.start)}
+        return before <= {m.pid for m in census.markers}
+
+    def _unknown(self, error: OSError, lifelines: Lifelines) -> Census:
+        if not self._read_failed:
+            log.error("cannot read %s: %s", self.directory.path, error)
+        self._read_failed = True
+        lifelines.complete = False
+        # Who lives is not known. What was decided for good stays decided.
+        return dataclasses.replace(self._census, markers=(), orphaned=self._orphaned())
+
+    def _orphaned(self) -> bool:
+        return self._master not in (os.getppid(), os.getpid())
 
     def _lives(self, name: str, marker: Marker, lifelines: Lifelines) -> bool:
         if lifelines.holds(marker.pid, marker.start):

@@ -30,13 +30,16 @@ COMMANDS = {
     "--port {port} {app}",
     "hypercorn": "hypercorn -w 2 -b 127.0.0.1:{port} {app}",
     "uvicorn": "uvicorn --interface wsgi --workers 2 --port {port} {app}",
+    "uvicorn alone": "uvicorn --interface wsgi --port {port} {app}",
+    "hypercorn alone": "hypercorn -w 0 -b 127.0.0.1:{port} {app}",
     "waitress": "waitress-serve --listen 127.0.0.1:{port} {app}",
     "flask run": "flask --app {app} run -p {port}",
     "flask run --debug": "flask --app {app} run -p {port} --debug",
 }
 """How each server is started with two workers, or with as many as it can have."""
 
-OF_TWO = [name for name in COMMANDS if name.startswith(("uwsgi", "granian", "hyper", "uvi"))]
+OF_ONE = ["flask run", "flask run --debug", "waitress", "uvicorn alone", "hypercorn alone"]
+OF_TWO = [name for name in COMMANDS if name not in OF_ONE]
 
 INSTALL = {
     "uwsgi": "pip install pyuwsgi, or: apt-get install --no-install-recommends build-essential "

@@ -1,0 +1,36 @@
+"""On the path of a process, takes from it what macOS does not have: `/proc`, pidfds, epoll."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+import select
+from typing import Any
+
+for owner, name in ((os, "pidfd_open"), (select, "epoll")):
+    if hasattr(owner, name):
+        delattr(owner, name)
+
+_open, _stat = builtins.open, os.stat
+
+
+def _check(path: object) -> None:
+    if str(path).startswith(("/proc", "/dev/shm")):
+        raise FileNotFoundError(2, "there is no such directory here", path)
+
+
+def no_proc(path: Any, *args: Any, **kwargs: Any) -> Any:
+    """Open a file, but none of `/proc`."""
+    _check(path)
+    return _open(path, *args, **kwargs)
+
+
+def no_stat(path: Any, *args: Any, **kwargs: Any) -> Any:
+    """Look at a file, but at none of `/proc`."""
+    _check(path)
+    return _stat(path, *args, **kwargs)
+
+
+builtins.open = io.open = no_proc
+os.stat = no_stat
