@@ -146,17 +146,12 @@ class HealthCheck:
         :raises ValueError: for a wrong name, scope, timeout or number, or another step's name.
         :raises RuntimeError: once setup has started.
         """
-        if fn is None:
-            return lambda function: self.setup(
-                function,
-                name=name,
-                scope=scope,
-                timeout=timeout,
-                retries=retries,
-                native_thread=native_thread,
-            )
-        self._registry.add_step(fn, name, scope, timeout, retries, native_thread)
-        return fn
+
+        def register(function: F) -> F:
+            self._registry.add_step(function, name, scope, timeout, retries, native_thread)
+            return function
+
+        return register if fn is None else register(fn)
 
     @t.overload
     def check(self, fn: F, /, **options: Unpack[CheckOptions]) -> F: ...
@@ -177,10 +172,12 @@ class HealthCheck:
         :param options: as with :meth:`add_check`, and `name`: letters, digits, `_` and `-`;
             default: the function's own.
         """
-        if fn is None:
-            return lambda function: self.check(function, **options)
-        self.add_check(options.pop("name", None), fn, **options)
-        return fn
+
+        def register(function: F) -> F:
+            self.add_check(options.pop("name", None), function, **options)
+            return function
+
+        return register if fn is None else register(fn)
 
     def add_check(
         self,
@@ -204,9 +201,10 @@ class HealthCheck:
         :param scope: `"server"`: one worker runs it for all; `"worker"`: each for itself, and one
             that fails a critical check counts as not ready.
         :param timeout: seconds after which a run counts as failed. It is not stopped, and not
-            started again before it ends.
-        :param interval: seconds between two runs, give or take a tenth.
-        :param retry_interval: the same while it fails, or a change is being confirmed.
+            started again before it ends; while it hangs it fails anew at each retry.
+        :param interval: seconds between two runs, or up to a tenth less.
+        :param retry_interval: the same while it fails, or a change is being confirmed; never more
+            than `interval`.
         :param failure_threshold: failing runs in a row that make it fail; the very first result
             applies at once.
         :param success_threshold: good runs in a row that make it pass again.

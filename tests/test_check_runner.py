@@ -385,14 +385,11 @@ def test_a_recovery_that_is_not_confirmed_says_so(told: Told) -> None:
 
 def test_the_last_hundred_changes_are_kept(told: Told) -> None:
     """Oldest first; older ones are forgotten."""
-    runs = Runs([check(told)])
-    one = Check("database", told, failure_threshold=1)
+    runs = Runs([check(told, failure_threshold=1)])
+    slot = runs.runner._slots["database"]
     for number in range(121):
         outcome = Outcome(FAIL if number % 2 else PASS, "", float(number), 0.0)
-        slot = runs.runner._slots["database"]
-        slot.check = one
-        runs.runner._outcomes.append((slot, outcome))
-        runs.runner._take_outcomes(0.0)
+        runs.runner._end(slot, outcome, 0.0)
     kept = runs.runner.transitions()
     assert [row.time for row in kept] == [float(n) for n in range(21, 121)]
 

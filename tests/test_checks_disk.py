@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from support.backends import failure
 from support.mounts import can_unshare, fill, tmpfs
+from support.system import NAMESPACES
 
 from flask_health.checks import disk
 from flask_health.exceptions import Degraded
 
 needs_mounts = pytest.mark.skipif(
-    os.geteuid() != 0 or not can_unshare("--mount"), reason="may not mount (run as root)"
+    os.geteuid() != 0 or not can_unshare("--mount"),
+    reason=f"needs root and: {NAMESPACES.apt_get}",
 )
 BLOCK = 4096
 SIZE = 256 * BLOCK

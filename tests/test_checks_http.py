@@ -228,8 +228,8 @@ def test_tls_silence_is_told_in_time() -> None:
         assert isinstance(failure(check), TimeoutError)
 
 
-def test_frozen_network_recovers() -> None:
-    """A full backlog refuses nobody and answers nobody; afterwards the check passes."""
+def test_server_that_only_listens_is_told_in_time() -> None:
+    """The kernel accepts for it; once somebody serves, the check passes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         check = _check(f"http://127.0.0.1:{port}/")
@@ -254,7 +254,7 @@ def test_frozen_network_recovers() -> None:
             "http://host/",
             {"headers": {"X": f"{SECRET}\n"}},
             ValueError,
-            "must not contain line breaks",
+            "not contain line breaks",
         ),
         ("http://host/", {"contains": ""}, ValueError, "'contains' must not be empty"),
         ("http://host/", {"context": True}, TypeError, "must be an ssl.SSLContext"),

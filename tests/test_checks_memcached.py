@@ -31,8 +31,8 @@ def _check(client: Any, **options: Any) -> memcached:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda at: Client(at),
-        lambda at: PooledClient(at),
+        Client,
+        PooledClient,
         lambda at: HashClient([at]),
         lambda at: HashClient([at], use_pooling=True),
     ],

@@ -11,6 +11,7 @@ import dataclasses
 import math
 import typing as t
 
+from .mask import mask
 from .status import Status
 
 Probe = t.Literal["live", "ready", "startup"]
@@ -164,8 +165,10 @@ def judge(check: Check, history: History | None, now: float) -> Result:
     age = now - last.time
     if age > check.stale_after:
         status, output = Status.FAIL, f"stale: the last result is {age:.0f} s old"
-    elif status is Status.PASS and last.status is Status.FAIL:
-        output = f"{output} ({history.failures} of {check.failure_threshold} failures)"
+    elif status is not Status.FAIL and last.status is Status.FAIL:
+        output = f"{output} ({history.streak} of {check.failure_threshold} failures)"
+    elif status is Status.FAIL and last.status is not Status.FAIL:
+        output = f"works again ({history.streak} of {check.success_threshold} successes)"
     counts_as = Status.WARN if status is Status.FAIL and not check.critical else status
     return Result(
         check,
@@ -194,8 +197,17 @@ def observe(
         return Status.FAIL, None, None
     if isinstance(value, bool) or value is None:
         return Status.PASS, None, None
+    unit = unit and mask(unit)
     if isinstance(value, int):
-        return Status.PASS, value if abs(value) < 2**63 else float(value), unit
+        return Status.PASS, value if abs(value) < 2**63 else _approximately(value), unit
     if isinstance(value, float):
         return Status.PASS, value if math.isfinite(value) else str(value), unit
     return Status.PASS, None, None
+
+
+def _approximately(value: int) -> float | str:
+    """A number that JSON parsers would not read back."""
+    try:
+        return float(value)
+    except OverflowError:
+        return "inf" if value > 0 else "-inf"

@@ -78,16 +78,16 @@ class Census:
 
     :ivar markers: the markers of living workers, oldest worker first.
     :ivar opened: whether the gate of this boot has ever opened.
+    :ivar orphaned: whether the process that started the workers is gone.
     :ivar started: whether the checks of the startup probe have ever passed.
     :ivar allowed: whether the checks that one worker runs for all allow traffic.
-    :ivar orphaned: whether the process that started the workers is gone.
     """
 
     markers: tuple[Marker, ...] = ()
     opened: bool = False
+    orphaned: bool = False
     started: bool = False
     allowed: bool = False
-    orphaned: bool = False
 
     def count(self, states: cabc.Container[WorkerState]) -> int:
         """How many workers are in one of these states."""

@@ -7,7 +7,6 @@ host is checked, nobody is redirected, and nothing is allocated that grows with 
 from __future__ import annotations
 
 import collections.abc as cabc
-import functools
 import time
 import typing as t
 
@@ -75,7 +74,7 @@ class Probes:
         """What answers one probe."""
         verdict, now = self._verdict, time.monotonic
         ask = {"live": verdict.live, "startup": verdict.startup}.get(probe, verdict.ready)
-        detailed = self.detailed(functools.partial(self._teller.probe, probe))
+        detailed = self.detailed(lambda environ: self._teller.probe(probe, environ))
 
         def respond(
             environ: WSGIEnvironment, start_response: StartResponse
@@ -101,11 +100,11 @@ class Probes:
 
     def check(self, probe: str, name: str) -> Answer:
         """What answers one check of a probe."""
-        return self.detailed(functools.partial(self._teller.check, probe, name))
+        return self.detailed(lambda environ: self._teller.check(probe, name, environ))
 
     def info(self) -> Answer:
         """What tells of the service itself."""
-        return self.detailed(functools.partial(self._teller.info, "health"))
+        return self.detailed(lambda environ: self._teller.info("health", environ))
 
     def detailed(self, tell: cabc.Callable[[WSGIEnvironment], Told]) -> Answer:
         """What answers everything but a plain GET."""

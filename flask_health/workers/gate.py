@@ -63,6 +63,19 @@ class Checks(t.Protocol):
         """This worker accepts no more."""
 
 
+class NoChecks:
+    """There are none."""
+
+    def prepare(self, presence: Presence | None) -> None:
+        """Prepares nothing."""
+
+    def start(self) -> None:
+        """Starts nothing."""
+
+    def stop(self) -> None:
+        """Stops nothing."""
+
+
 class Gate:
     """The init gate of one app in this worker.
 
@@ -78,7 +91,7 @@ class Gate:
         steps: cabc.Callable[[], cabc.Sequence[Step]],
         call: cabc.Callable[[Step], object],
         testing: cabc.Callable[[], bool],
-        checks: Checks,
+        checks: Checks | None = None,
     ) -> None:
         self.event = threading.Event()
         self.local = threading.Event()
@@ -93,7 +106,7 @@ class Gate:
         self._steps = steps
         self._call = call
         self._testing = testing
-        self._checks = checks
+        self._checks: Checks = checks or NoChecks()
         self._made_in = os.getpid()
         self._tickets = [None]
         self._turned = threading.Event()

@@ -116,7 +116,7 @@ def make_check(
         scope=t.cast(t.Any, scope),
         timeout=float(timeout),
         interval=float(interval),
-        retry_interval=float(retry_interval),
+        retry_interval=float(min(retry_interval, interval)),
         failure_threshold=failure_threshold,
         success_threshold=success_threshold,
         component_type=getattr(function, "component_type", ""),

@@ -14,6 +14,7 @@ import collections
 import collections.abc as cabc
 import contextlib
 import dataclasses
+import inspect
 import logging
 import math
 import os
@@ -54,15 +55,22 @@ UNPUBLISHED = "unpublished"
 """The name by which a leader says that it cannot publish: then each worker runs all checks."""
 
 JITTER = 0.1
-"""The share of an interval by which it varies, so that servers do not check in step."""
+"""The share of an interval by which it is cut at random, so that servers do not check in step. It
+is never longer: who waits for the result would think that its author is stuck.
+"""
+
+MOST_TOLD = 100
+"""Changes that wait for slow receivers, and that are kept where there is no shared state."""
 
 
 @dataclasses.dataclass
 class Slot:
     """One check, and its run in progress. Times are on the monotonic clock.
 
+    :ivar due: when the next run begins; of a run that was given up, when it fails again.
     :ivar started: when the run in progress began; None between runs.
     :ivar given_up: whether that run has been reported as timed out.
+    :ivar slow: whether the last run took more than half of its time.
     """
 
     check: Check
@@ -115,16 +123,19 @@ class Runner:
         self.histories: dict[str, History] = {}
         self.informed = threading.Event()
         self.problem = ""
+        self._own = any(check.scope == "worker" and check.critical for check in checks)
         self._slots = {check.name: Slot(check) for check in checks}
         self._call = call
         self._presence = presence
         self._board = Board(presence) if presence else None
         self._leadership: Lock | None = None
-        self._tell = tell
+        self._told = Telling(tell)
         self._woken = threading.Event()
-        self._outcomes: collections.deque[tuple[Slot, Outcome]] = collections.deque()
+        self._ended: collections.deque[tuple[Slot, Outcome]] = collections.deque()
+        self._changed = False
+        self._opened_at: float | None = None
         self._publish_at: float | None = None
-        self._local_transitions: collections.deque[Transition] = collections.deque(maxlen=100)
+        self._local_transitions: collections.deque[Transition] = collections.deque(maxlen=MOST_TOLD)
         self.started = not any("startup" in check.probes for check in checks)
         self.outlook = self._foresee(time.monotonic())
 
@@ -145,16 +156,17 @@ class Runner:
         """
         now = time.monotonic()
         self._lead_if_possible()
-        changed = self._read_board()
+        self._changed = self._read_board()
+        while self._ended:
+            self._end(*self._ended.popleft(), now)
         for slot in self._slots.values():
             self._step(slot, now)
-        changed = self._take_outcomes(now) or changed
-        if changed or any(not self.outlook.allows(probe) for probe in PROBES):
+        if self._changed or any(not self.outlook.allows(probe) for probe in PROBES):
             self.outlook = self._foresee(now)
-            self._show_own_state()
+        self._show_own_state(now)
         published = self._publish_if_due(now)
         if self._presence and (published or self._leadership):
-            self._allow(self._presence)
+            self._allow(self._presence, now)
         return TICK if self._presence else self._until_next(now)
 
     def stop(self) -> None:
@@ -199,7 +211,7 @@ class Runner:
             # A worker's own failure shows in its marker: the server is judged by its workers.
             shared = [r for r in results if r.check.scope == "server" or r.time is None]
             statuses[probe] = aggregate(probe, shared if self._presence else results)
-            good_until[probe] = now + _freshness(results)
+            good_until[probe] = now + _freshness(shared if self._presence else results)
         if statuses["startup"] is not Status.FAIL:
             self._start_up()
         # What has not started, or must be restarted, is sent no traffic.
@@ -208,6 +220,8 @@ class Runner:
         good_until["ready"] = min(good_until[part] for part in parts)
         if all(check.name in self.histories for check in self.checks):
             self.informed.set()
+        else:
+            statuses["ready"] = Status.FAIL
         return Outlook(statuses, good_until)
 
     def _start_up(self) -> None:
@@ -216,18 +230,23 @@ class Runner:
             self._presence.decide("started")
         self.started = True
 
-    def _show_own_state(self) -> None:
+    def _show_own_state(self, now: float) -> None:
         """Has a worker that fails a critical check of its own count as not ready."""
         presence = self._presence
-        if presence is None or not presence.watch.look().opened:
+        if presence is None or not self._own or not presence.watch.look().opened:
             return
+        self._opened_at = self._opened_at or now
         state = WorkerState.FAILED if self.worker_fails else WorkerState.READY
         if presence.state is not state:
             presence.say(state)
 
     def _lead_if_possible(self) -> None:
-        if self._presence is None or self._leadership:
+        if self._presence is None:
             return
+        if self._leadership:
+            if self._presence.directory.has("leader", self._leadership):
+                return
+            self.stop()  # Its file has vanished: another worker may have locked a new one.
         try:
             self._leadership = self._presence.directory.claim("leader")
         except OSError:
@@ -260,46 +279,65 @@ class Runner:
         return self._presence is not None and self._presence.directory.exists(UNPUBLISHED)
 
     def _step(self, slot: Slot, now: float) -> None:
-        """Starts a check that is due, or gives a run up that takes too long."""
+        """Starts a check that is due, or gives a run up that takes too long.
+
+        A run that goes on to hang fails again at each retry: a component that answers nothing is
+        down as soon as one that refuses.
+        """
+        check = slot.check
         if slot.started is None:
             if now >= slot.due and self._responsible(slot):
-                slot.started, slot.given_up = now, False
-                name = f"flask-health-check-{slot.check.name}"
-                threading.Thread(target=self._run, args=(slot,), name=name, daemon=True).start()
-        elif not slot.given_up and now - slot.started > slot.check.timeout:
-            slot.given_up = True
-            timeout = slot.check.timeout
-            outcome = Outcome(Status.FAIL, f"timed out after {timeout} s", time.time(), timeout)
-            self._outcomes.append((slot, outcome))
+                self._begin(slot, now)
+        elif now - slot.started > check.timeout and (
+            not slot.given_up or (now >= slot.due and self._responsible(slot))
+        ):
+            slot.given_up, slot.due = True, now + check.retry_interval
+            self._take(slot, _timed_out(check), now)
+
+    def _begin(self, slot: Slot, now: float) -> None:
+        thread = threading.Thread(
+            target=self._run,
+            args=(slot,),
+            name=f"flask-health-check-{slot.check.name}",
+            daemon=True,
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:  # This process may have no more threads.
+            slot.due = now + slot.check.retry_interval
+            self._take(slot, Outcome(Status.FAIL, str(error), time.time(), 0.0), now)
+        else:
+            slot.started, slot.given_up = now, False
 
     def _run(self, slot: Slot) -> None:
-        outcome = _attempt(slot.check, self._call)
-        if not slot.given_up:
-            self._outcomes.append((slot, outcome))
-        slow = outcome.duration > slot.check.timeout / 2
-        if slow and not slot.slow:
-            log.warning("check '%s' is slow: %.2f s", slot.check.name, outcome.duration)
-        slot.slow = slow
-        slot.due = time.monotonic() + slot.check.retry_interval
-        slot.started = None
+        self._ended.append((slot, _attempt(slot.check, self._call)))
         self._woken.set()
 
-    def _take_outcomes(self, now: float) -> bool:
-        changed = False
-        while self._outcomes:
-            slot, outcome = self._outcomes.popleft()
-            name = slot.check.name
-            before = self.histories.get(name)
-            after = self.histories[name] = advance(before, outcome, slot.check)
-            if after.settled and slot.started is None:
-                slot.due = now + slot.check.interval * random.uniform(1 - JITTER, 1 + JITTER)
-            old = before.status if before else Status.PASS
-            if old is not after.status:
-                self._report(slot.check, old, before, after)
-            urgent = before is None or old is not after.status
-            self._publish_at = now if urgent else self._publish_at or now + PUBLISH_AFTER
-            changed = True
-        return changed
+    def _end(self, slot: Slot, outcome: Outcome, now: float) -> None:
+        """Takes the outcome of a run that has ended, unless it was given up."""
+        check, given_up = slot.check, slot.given_up
+        slot.started, slot.given_up, slot.due = None, False, now + check.retry_interval
+        slow = outcome.duration > check.timeout / 2
+        if slow and not slot.slow:
+            log.warning("check '%s' is slow: %.2f s", check.name, outcome.duration)
+        slot.slow = slow
+        if not given_up:
+            in_time = outcome.duration <= check.timeout
+            self._take(slot, outcome if in_time else _timed_out(check), now)
+
+    def _take(self, slot: Slot, outcome: Outcome, now: float) -> None:
+        """Makes an outcome part of its check's history."""
+        name = slot.check.name
+        before = self.histories.get(name)
+        after = self.histories[name] = advance(before, outcome, slot.check)
+        if after.settled and slot.started is None:
+            slot.due = now + slot.check.interval * random.uniform(1 - JITTER, 1)
+        old = before.status if before else Status.PASS
+        if old is not after.status:
+            self._report(slot.check, old, before, after)
+        urgent = before is None or old is not after.status
+        self._publish_at = now if urgent else self._publish_at or now + PUBLISH_AFTER
+        self._changed = True
 
     def _report(self, check: Check, old: Status, before: History | None, after: History) -> None:
         recovered = before is not None and before.down_since is not None and not after.failures
@@ -327,7 +365,7 @@ class Runner:
         if self._board:
             with contextlib.suppress(OSError):
                 self._board.add_transition(transition)
-        self._tell(transition)
+        self._told(transition)
 
     def _publish_if_due(self, now: float) -> bool:
         """Publishes what the checks have come to.
@@ -350,9 +388,11 @@ class Runner:
             self._can_publish()
         return True
 
-    def _allow(self, presence: Presence) -> None:
+    def _allow(self, presence: Presence, now: float) -> None:
         """Tells all workers at once whether the checks allow traffic."""
         allowed = self.outlook.statuses["ready"] is not Status.FAIL
+        if self._own and (self._opened_at is None or now - self._opened_at < 2 * TICK):
+            allowed = False  # Each worker first has to say how it finds itself.
         if allowed is presence.watch.look().allowed:
             return
         try:
@@ -377,9 +417,8 @@ class Runner:
     def _until_next(self, now: float) -> float:
         """Seconds until something is due, where nobody else publishes."""
         times = [
-            slot.due if slot.started is None else slot.started + slot.check.timeout
+            slot.due if slot.started is None or slot.given_up else slot.started + slot.check.timeout
             for slot in self._slots.values()
-            if not slot.given_up or slot.started is None
         ]
         return min(max(min(times, default=now + 1.0) - now, 0.01), 1.0)
 
@@ -401,19 +440,58 @@ def _live(reference: weakref.ref[Runner]) -> None:
         woken.clear()
 
 
+class Telling:
+    """Tells changes one after the other in a thread of its own: a receiver may be slow."""
+
+    def __init__(self, tell: cabc.Callable[[Transition], None]) -> None:
+        self._tell = tell
+        self._waiting: collections.deque[Transition] = collections.deque(maxlen=MOST_TOLD)
+        self._busy = threading.Lock()
+
+    def __call__(self, transition: Transition) -> None:
+        self._waiting.append(transition)
+        threading.Thread(target=self._work, name="flask-health-telling", daemon=True).start()
+
+    def _work(self) -> None:
+        while self._waiting and self._busy.acquire(blocking=False):
+            try:
+                while self._waiting:
+                    self._tell(self._waiting.popleft())
+            finally:
+                self._busy.release()
+
+
 def _attempt(check: Check, call: cabc.Callable[[Check], object]) -> Outcome:
     began = time.monotonic()
     value: t.Any = None
     unit = None
     try:
-        status, value, unit = observe(call(check))
+        returned = call(check)
+        if inspect.iscoroutine(returned):
+            returned.close()
+            raise TypeError("it returned a coroutine: make it an 'async def'")
+        status, value, unit = observe(returned)
         output = "returned False" if status is Status.FAIL else ""
     except Degraded as error:
-        status, output = Status.WARN, mask(str(error))
+        status, output = Status.WARN, mask(_words(error)) or type(error).__name__
     # Whatever a check raises is its result: what left this thread would be lost.
     except BaseException as error:
-        status, output = Status.FAIL, mask(f"{type(error).__name__}: {error}")
+        said = _words(error)
+        status, output = Status.FAIL, mask(type(error).__name__ + (said and f": {said}"))
     return Outcome(status, output, time.time(), time.monotonic() - began, value, unit)
+
+
+def _timed_out(check: Check) -> Outcome:
+    output = f"timed out after {check.timeout} s"
+    return Outcome(Status.FAIL, output, time.time(), check.timeout)
+
+
+def _words(error: BaseException) -> str:
+    """What an exception says; nothing when it cannot be put into words."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def _freshness(results: cabc.Iterable[Result]) -> float:

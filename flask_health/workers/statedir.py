@@ -89,6 +89,13 @@ class StateDir:
             return False
         return True
 
+    def has(self, name: str, lock: Lock) -> bool:
+        """Whether a lock is still the one on the file of this name."""
+        try:
+            return os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_ino == lock.inode
+        except OSError:
+            return False
+
     def create(self, name: str) -> None:
         """Creates an empty file; one that exists is left as it is."""
         close(os.open(name, _CREATE, 0o600, dir_fd=self.fd))
