@@ -11,19 +11,34 @@ import typing as t
 
 if t.TYPE_CHECKING:
     from .exceptions import ConfigError as ConfigError
+    from .exceptions import Degraded as Degraded
     from .extension import HealthCheck as HealthCheck
+    from .model.check import Result as Result
     from .model.report import Report as Report
     from .model.status import Status as Status
+    from .signals import status_changed as status_changed
     from .workers.gate import Gate as Gate
 
-__all__ = ["ConfigError", "Gate", "HealthCheck", "Report", "Status"]
+__all__ = [
+    "ConfigError",
+    "Degraded",
+    "Gate",
+    "HealthCheck",
+    "Report",
+    "Result",
+    "Status",
+    "status_changed",
+]
 
 _HOMES = {
     "ConfigError": ".exceptions",
+    "Degraded": ".exceptions",
     "Gate": ".workers.gate",
     "HealthCheck": ".extension",
     "Report": ".model.report",
+    "Result": ".model.check",
     "Status": ".model.status",
+    "status_changed": ".signals",
 }
 
 

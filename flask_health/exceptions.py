@@ -14,3 +14,7 @@ class SetupTimeoutError(TimeoutError):
 
 class SetupFailedError(RuntimeError):
     """A setup step that another worker runs for the whole server has failed there."""
+
+
+class Degraded(Exception):
+    """Raised by a check of something that works, but badly: the check is warn, never fail."""

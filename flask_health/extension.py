@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections.abc as cabc
-import dataclasses
 import os
 import typing as t
 import weakref
@@ -11,23 +10,17 @@ import weakref
 import flask
 
 from . import config as configuration
+from .model.check import Check, CheckScope, Probe
 from .model.report import Report
-from .web import paths, render
-from .web.about import About
-from .web.blueprint import make_blueprint
-from .web.details import Details
-from .web.early import Early
-from .web.probe import Probes
+from .wiring import Wired, wire
 from .workers import steps
-from .workers.gate import Gate, GateOptions
-from .workers.locate import locate
-from .workers.server import Role, next_ordinal
-from .workers.steps import Scope, Step
-from .workers.survey import survey
-from .workers.verdict import Verdict
+from .workers.gate import Gate
+from .workers.registry import Registry
+from .workers.server import Role
+from .workers.steps import Scope
 
 if t.TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+    from typing_extensions import Unpack
 
 F = t.TypeVar("F", bound=cabc.Callable[..., object])
 
@@ -36,12 +29,18 @@ STATE = "health.state"
 itself only knows its apps weakly, so that an app that a test made can be forgotten."""
 
 
-@dataclasses.dataclass
-class _Wired:
-    """What the extension keeps for one app."""
+class CheckOptions(t.TypedDict, total=False):
+    """What can be said of a check; see :meth:`HealthCheck.add_check`."""
 
-    gate: Gate
-    verdict: Verdict
+    name: str | None
+    probes: cabc.Sequence[Probe]
+    critical: bool
+    scope: CheckScope
+    timeout: float
+    interval: float
+    retry_interval: float
+    failure_threshold: int
+    success_threshold: int
 
 
 class HealthCheck:
@@ -63,9 +62,9 @@ class HealthCheck:
         blueprint_name: str = "health",
     ) -> None:
         self._blueprint_name = blueprint_name
-        self._steps: dict[str, Step] = {}
         self._authorize: cabc.Callable[[flask.Request], bool] | None = None
         self._apps: weakref.WeakSet[flask.Flask] = weakref.WeakSet()
+        self._registry = Registry(begun=lambda: any(self._of(app).gate.begun for app in self._apps))
         if setup is not None:
             self.setup(setup, name=steps.proper_name(setup) or "setup")
         if app is not None:
@@ -90,61 +89,10 @@ class HealthCheck:
                 "create HealthCheck inside a view?"
             )
         config = configuration.read(app.config, os.environ)
-        ours = paths.of(config)
-        paths.check_room(app, ours, self._blueprint_name)
-
-        gate = self._make_gate(app, config)
-        wired = _Wired(gate, Verdict(gate))
-        probes = self._make_probes(app, config, wired)
-        for path, probe in ours.items():
-            probes.add(paths.in_environ(path), probe)
-        app.register_blueprint(make_blueprint(app, self._blueprint_name, config, ours, probes))
-        paths.keep_room(app, ours)
-        app.wsgi_app = probes  # type: ignore[method-assign]
+        wired = wire(app, config, self._registry, self._blueprint_name, lambda: self._authorize)
         app.extensions["health"] = self
         app.extensions[STATE] = wired
         self._apps.add(app)
-
-    def _make_gate(self, app: flask.Flask, config: configuration.Config) -> Gate:
-        def call(step: Step) -> object:
-            def inside() -> object:
-                with app.app_context():
-                    return steps.finished(step, app.ensure_sync(step.function)())
-
-            return steps.call_natively(inside) if step.native_thread else inside()
-
-        options = GateOptions(
-            app_name=app.name,
-            state_dir=config.state_dir,
-            min_workers=config.min_workers,
-            hold=config.hold,
-            setup_timeout=config.setup_timeout,
-            exit_on_failure=config.exit_on_setup_failure,
-        )
-        return Gate(
-            locate(config.workers),
-            next_ordinal(app.name),
-            options,
-            steps=lambda: list(self._steps.values()),
-            call=call,
-            testing=lambda: app.testing,
-        )
-
-    def _make_probes(self, app: flask.Flask, config: configuration.Config, wired: _Wired) -> Probes:
-        details = Details(app, config, lambda: self._authorize)
-        about = About(app, config)
-
-        def detailed(
-            probe: str, good: bool, environ: WSGIEnvironment
-        ) -> tuple[str, render.Headers, bytes]:
-            as_json = render.wants_json(environ)
-            report = survey(wired.gate, probe, good)
-            seen = about() if as_json and details.visible_to(environ) else None
-            return render.answer(report, as_json, seen)
-
-        return Probes(
-            app.wsgi_app, wired.gate, wired.verdict, detailed, Early(app, wired.gate, config)
-        )
 
     @t.overload
     def setup(
@@ -198,27 +146,86 @@ class HealthCheck:
         :raises ValueError: for a wrong name, scope, timeout or number, or another step's name.
         :raises RuntimeError: once setup has started.
         """
-        if fn is None:
-            return lambda function: self._register(
-                function, name, scope, timeout, retries, native_thread
-            )
-        return self._register(fn, name, scope, timeout, retries, native_thread)
 
-    def _register(self, fn: F, *options: t.Any) -> F:
-        step = steps.make_step(fn, *options)
-        earlier = self._steps.get(step.name.lower())
-        if earlier is None and any(self._of(app).gate.begun for app in self._apps):
-            raise RuntimeError(
-                f"Setup step '{step.name}' comes too late: setup has started. Did you register "
-                "it inside a view or another step?"
-            )
-        if earlier is not None and not steps.same_function(earlier.function, fn):
-            raise ValueError(
-                f"Two setup steps are named '{step.name}'. Did you mean to give one of them "
-                "another name, with @health.setup(name=...)?"
-            )
-        self._steps[step.name.lower()] = step
-        return fn
+        def register(function: F) -> F:
+            self._registry.add_step(function, name, scope, timeout, retries, native_thread)
+            return function
+
+        return register if fn is None else register(fn)
+
+    @t.overload
+    def check(self, fn: F, /, **options: Unpack[CheckOptions]) -> F: ...
+
+    @t.overload
+    def check(
+        self, fn: None = None, /, **options: Unpack[CheckOptions]
+    ) -> cabc.Callable[[F], F]: ...
+
+    def check(self, fn: t.Any = None, /, **options: t.Any) -> t.Any:
+        """Registers a check: a callable without arguments that returns when all is well and raises
+        when it is not. It runs in the background, inside an app context, never in a probe. Hands
+        the function back unchanged; usable with and without arguments.
+
+        Returning `False` fails; a number, or a number with its unit, is the observed value;
+        raising :class:`Degraded` warns.
+
+        :param options: as with :meth:`add_check`, and `name`: letters, digits, `_` and `-`;
+            default: the function's own.
+        """
+
+        def register(function: F) -> F:
+            self.add_check(options.pop("name", None), function, **options)
+            return function
+
+        return register if fn is None else register(fn)
+
+    def add_check(
+        self,
+        name: str | None,
+        fn: cabc.Callable[[], object],
+        *,
+        probes: cabc.Sequence[Probe] = Check.probes,
+        critical: bool = Check.critical,
+        scope: CheckScope = Check.scope,
+        timeout: float = Check.timeout,
+        interval: float = Check.interval,
+        retry_interval: float = Check.retry_interval,
+        failure_threshold: int = Check.failure_threshold,
+        success_threshold: int = Check.success_threshold,
+    ) -> None:
+        """Registers a check, as :meth:`check` does; for ready-made ones.
+
+        :param probes: the probes that it is part of: `"live"`, `"ready"`, `"startup"`. For
+            liveness use checks of this process alone.
+        :param critical: whether its failure fails the probe; else it is warned of, with HTTP 200.
+        :param scope: `"server"`: one worker runs it for all; `"worker"`: each for itself, and one
+            that fails a critical check counts as not ready.
+        :param timeout: seconds after which a run counts as failed. It is not stopped, and not
+            started again before it ends; while it hangs it fails anew at each retry.
+        :param interval: seconds between two runs, or up to a tenth less.
+        :param retry_interval: the same while it fails, or a change is being confirmed; never more
+            than `interval`.
+        :param failure_threshold: failing runs in a row that make it fail; the very first result
+            applies at once.
+        :param success_threshold: good runs in a row that make it pass again.
+        :raises TypeError: for something that cannot be called without arguments.
+        :raises ValueError: for a wrong argument, or another check's name.
+        :raises RuntimeError: once setup has started.
+        """
+        check = self._registry.add_check(
+            fn,
+            name,
+            probes=probes,
+            critical=critical,
+            scope=scope,
+            timeout=timeout,
+            interval=interval,
+            retry_interval=retry_interval,
+            failure_threshold=failure_threshold,
+            success_threshold=success_threshold,
+        )
+        for app in self._apps:
+            self._of(app).show(check)
 
     def authorize(self, fn: F) -> F:
         """Registers `fn(request) -> bool`: whether the sender of a request may see details.
@@ -234,7 +241,8 @@ class HealthCheck:
         """Starts setup now, where no server does it: in a test or a script. In a worker of a
         server it does nothing: the server starts setup just before it accepts.
 
-        :param wait: also wait until setup has finished, and raise its exception if it failed.
+        :param wait: also wait until setup has finished, and raise its exception if it failed;
+            then until every check has had its first result, or timeout.
         """
         if wait and steps.running.get():
             raise RuntimeError("start(wait=True) inside a setup step would wait for itself")
@@ -246,6 +254,7 @@ class HealthCheck:
             error = gate.settle(None)
             if error is not None:
                 raise error
+            self._current().await_checks()
 
     def progress(self, fraction: float, note: str = "") -> None:
         """Tells how far the running setup step has come. Outside a step it does nothing, so that
@@ -270,9 +279,7 @@ class HealthCheck:
             raise ValueError(
                 f"'probe' must be one of {', '.join(configuration.PROBES)}, not {probe!r}"
             )
-        wired = self._current()
-        ask = {"live": wired.verdict.live, "startup": wired.verdict.startup}
-        return survey(wired.gate, probe, ask.get(probe, wired.verdict.ready)())
+        return self._current().report(probe)
 
     @property
     def gate(self) -> Gate:
@@ -289,15 +296,15 @@ class HealthCheck:
         """
         return self._of(app).gate
 
-    def _of(self, app: flask.Flask) -> _Wired:
+    def _of(self, app: flask.Flask) -> Wired:
         if app.extensions.get("health") is not self:
             raise RuntimeError(
                 f"This app ({app.name!r}) is not wired to this HealthCheck. Did you forget to "
                 "call 'init_app', or did you create several HealthCheck instances?"
             )
-        return t.cast(_Wired, app.extensions[STATE])
+        return t.cast(Wired, app.extensions[STATE])
 
-    def _current(self) -> _Wired:
+    def _current(self) -> Wired:
         if flask.has_app_context():
             app = flask.current_app._get_current_object()  # type: ignore[attr-defined]
             return self._of(app)

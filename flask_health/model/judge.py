@@ -50,7 +50,7 @@ def reason(census: Census, min_workers: int, misses_one: bool = False) -> str:
         return "the server's master process is gone"
     failed = [marker.pid for marker in census.markers if marker.state is WorkerState.FAILED]
     if failed:
-        return f"setup failed in worker {', '.join(map(str, failed))}"
+        return f"failed: worker {', '.join(map(str, failed))}"
     serving = census.count(SERVING)
     if not census.opened:
         return f"setup finished in {serving} of {census.expected} workers"

@@ -4,34 +4,37 @@ from __future__ import annotations
 
 import re
 
-_MASKS = (
-    (
-        re.compile(r"(?P<keep>[a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+(?=@)", re.I),
-        r"\g<keep>***",
-    ),
-    (
-        re.compile(
-            r"(?P<keep>\b(?:password|passwd|pwd|secret|token|api[_-]?key|authorization)"
-            r"\b['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]+",
-            re.I,
-        ),
-        r"\g<keep>***",
-    ),
-    (re.compile(r"(?P<keep>\bbearer\s+)[^\s'\",;]+", re.I), r"\g<keep>***"),
-)
-
 LONGEST = 500
 """Characters of a reason that are kept."""
+
+_READ = 4 * LONGEST
+"""Characters that are looked at: patterns take their time with a text of a megabyte."""
+
+_VALUE = r"""(?:"(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|[^\s'",;&]+)"""
+_KEY = r"(?:password|passwd|pwd|secret(?:[_-]\w+)?|token|(?:api|access)[_-]?key|authorization)"
+
+_MASKS = tuple(
+    re.compile(f"(?P<keep>{before}){secret}", re.I)
+    for before, secret in (
+        # The password of a URL. A number that ends at a slash is a port.
+        (r"[a-z][a-z0-9+.-]{0,30}://[^\s/:@]*:", r"(?!\d+(?:[/?#\s]|$))\S+(?=@)"),
+        (rf"{_KEY}\b['\"]?\s*[=:]\s*(?:(?:basic|bearer|digest|token)\s+)?", _VALUE),
+        (r"\bbearer\s+", _VALUE),
+    )
+)
 
 
 def mask_secrets(text: str) -> str:
     """A text without the passwords and tokens in it."""
-    for pattern, replacement in _MASKS:
-        text = pattern.sub(replacement, text)
+    for pattern in _MASKS:
+        text = pattern.sub(r"\g<keep>***", text)
     return text
 
 
 def mask(text: str) -> str:
     """A text without the passwords and tokens in it, on one line, and not endless."""
-    text = " ".join(mask_secrets(text).split())
+    text = " ".join(text[: _READ * _READ].split())
+    if len(text) > _READ:
+        text = f"{text[:_READ]}@…"  # What was cut off may have been the end of a URL's password.
+    text = mask_secrets(text)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

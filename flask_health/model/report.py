@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import dataclasses
 
+from .check import Result
 from .server import Marker
-from .status import Status
+from .status import Status, worst
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +34,13 @@ class Report:
 
     :ivar probe: `health`, `live`, `ready` or `startup`.
     :ivar status: the aggregate; its `http_code` is what the probe is answered with.
-    :ivar reason: why it is not pass, for people; empty when it is.
+    :ivar server: the part of it that no check has a say in: gate, workers, master.
+    :ivar reason: why the server is not pass, for people; empty when it is.
     :ivar gate: the server's init gate: `pending`, `running`, `open` or `failed`.
     :ivar state: where the workers share their state: a directory, or `local`.
     :ivar expected: the number of workers that the server wants.
+    :ivar results: the checks of this probe; of `health`, those of all probes.
+    :ivar excluded: the names of checks that were left out of the status.
     :ivar workers: the markers of its living workers; empty where this process is the server.
     :ivar steps: the setup steps of the worker that answers.
     :ivar notes: what is wrong with this extension's own means, for people.
@@ -43,10 +48,30 @@ class Report:
 
     probe: str
     status: Status
+    server: Status
     reason: str
     gate: str
     state: str
     expected: int
+    results: tuple[Result, ...] = ()
+    excluded: frozenset[str] = frozenset()
     workers: tuple[Marker, ...] = ()
     steps: tuple[StepReport, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def excluding(self, names: cabc.Iterable[str]) -> Report:
+        """The same report, its status without some checks. The server is never left out."""
+        excluded = frozenset(names)
+        counted = [r for r in self.results if r.name not in excluded]
+        return dataclasses.replace(
+            self,
+            status=worst([self.server, aggregate(self.probe, counted)]),
+            excluded=excluded,
+        )
+
+
+def aggregate(probe: str, results: cabc.Iterable[Result]) -> Status:
+    """What checks mean to a probe. For liveness a check that has not run yet means nothing: it
+    gives no reason to restart a process.
+    """
+    return worst(r.counts_as for r in results if r.time is not None or probe != "live")

@@ -24,6 +24,11 @@ class WorkerState(str, enum.Enum):
     def __str__(self) -> str:
         return self.value
 
+    @property
+    def serves(self) -> bool:
+        """Whether a worker in this state takes requests that it can answer."""
+        return self in SERVING
+
 
 SERVING = frozenset({WorkerState.READY, WorkerState.LEAVING})
 
@@ -74,11 +79,15 @@ class Census:
     :ivar markers: the markers of living workers, oldest worker first.
     :ivar opened: whether the gate of this boot has ever opened.
     :ivar orphaned: whether the process that started the workers is gone.
+    :ivar started: whether the checks of the startup probe have ever passed.
+    :ivar allowed: whether the checks that one worker runs for all allow traffic.
     """
 
     markers: tuple[Marker, ...] = ()
     opened: bool = False
     orphaned: bool = False
+    started: bool = False
+    allowed: bool = False
 
     def count(self, states: cabc.Container[WorkerState]) -> int:
         """How many workers are in one of these states."""

@@ -6,14 +6,19 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import itertools
+import typing as t
 
 import flask
 import werkzeug
 from werkzeug.routing import PathConverter
 
 from ..config import PROBES, Config
+from .paths import in_environ
 from .probe import Probes
 from .render import TEXT, headers
+
+if t.TYPE_CHECKING:
+    from .probe import Answer
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -39,22 +44,22 @@ def make_blueprint(
     """
     app.url_map.converters.setdefault("flask_health_anything", Anything)
     blueprint = flask.Blueprint(name, __name__)
-    taken = {*PROBES, "unknown"}
+    taken = {*PROBES, "info", "other"}
     first = {probe: path for path, probe in reversed(list(ours.items()))}
     for path, probe in ours.items():
         canonical = path == first[probe]
         blueprint.add_url_rule(
             path,
             probe if canonical else _endpoint(path, taken),
-            _view(probes, probe),
+            _view(probes.at(probe)),
             methods=METHODS,
             provide_automatic_options=False,
             strict_slashes=False,
         )
     blueprint.add_url_rule(
         f"{config.url_prefix}/<flask_health_anything:path>",
-        "unknown",
-        _unknown,
+        "other",
+        _other(probes, config.url_prefix),
         methods=METHODS,
         provide_automatic_options=False,
     )
@@ -70,15 +75,21 @@ def _endpoint(path: str, taken: set[str]) -> str:
     return name
 
 
-def _view(probes: Probes, probe: str) -> cabc.Callable[[], werkzeug.Response]:
-    answer = probes.answer(probe)
-
+def _view(answer: Answer) -> cabc.Callable[[], werkzeug.Response]:
     def view() -> werkzeug.Response:
         return flask.Response.from_app(answer, flask.request.environ)
 
     return view
 
 
-def _unknown(path: str) -> flask.Response:
-    body = b"not found"
-    return flask.Response(body, 404, headers(TEXT, len(body)))
+def _other(probes: Probes, prefix: str) -> cabc.Callable[[str], werkzeug.Response]:
+    """The single checks; everything else below the prefix is not found."""
+
+    def view(path: str) -> werkzeug.Response:
+        answer = probes.routes.get(in_environ(f"{prefix}/{path}"))
+        if answer:
+            return _view(answer)()
+        body = b"not found"
+        return flask.Response(body, 404, headers(TEXT, len(body)))
+
+    return view

@@ -13,12 +13,13 @@ from ..exceptions import ConfigError
 
 
 def of(config: Config) -> dict[str, str]:
-    """The paths of the probes, each with the name of its probe.
+    """The paths that are always ours, each with the name of its probe, or `info`.
 
     :raises ConfigError: for an alias that is the path of another probe.
     """
     prefix = config.url_prefix
     ours = {prefix: "health"} | {f"{prefix}/{p}": p for p in PROBES if p != "health"}
+    ours[f"{prefix}/info"] = "info"
     for alias, probe in config.aliases.items():
         path = alias.rstrip("/")
         if ours.setdefault(path, probe) != probe:

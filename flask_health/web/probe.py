@@ -12,14 +12,17 @@ import typing as t
 
 from ..workers.gate import Gate
 from ..workers.verdict import Verdict
+from .paths import in_environ
 from .render import RETRY_AFTER, TEXT, headers
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from .teller import Teller
+
     Answer = cabc.Callable[[WSGIEnvironment, StartResponse], cabc.Iterable[bytes]]
     Early = cabc.Callable[[WSGIEnvironment, StartResponse], cabc.Iterable[bytes] | None]
-    Detailed = cabc.Callable[[str, bool, WSGIEnvironment], tuple[str, list[tuple[str, str]], bytes]]
+    Told = tuple[str, list[tuple[str, str]], bytes]
 
 OK = (b"ok",)
 OK_HEADERS = headers(TEXT, 2)
@@ -40,20 +43,16 @@ class Probes:
         app: WSGIApplication,
         gate: Gate,
         verdict: Verdict,
-        detailed: Detailed,
+        teller: Teller,
         early: Early,
     ) -> None:
         self.app = app
         self.routes: dict[str, Answer] = {}
         self._gate = gate
         self._verdict = verdict
-        self._detailed = detailed
+        self._teller = teller
         self._early = early
         self._passes = gate.local.is_set
-
-    def add(self, path: str, probe: str) -> None:
-        """Answers a probe at a path, with and without a slash at its end."""
-        self.routes[path] = self.routes[path + "/"] = self.answer(probe)
 
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse
@@ -66,11 +65,16 @@ class Probes:
         refusal = self._early(environ, start_response)
         return self.app(environ, start_response) if refusal is None else refusal
 
-    def answer(self, probe: str) -> Answer:
+    def add(self, path: str, answer: Answer) -> None:
+        """Answers at a path, with and without a slash at its end."""
+        path = in_environ(path)
+        self.routes[path] = self.routes[path + "/"] = answer
+
+    def probe(self, probe: str) -> Answer:
         """What answers one probe."""
         verdict, now = self._verdict, time.monotonic
         ask = {"live": verdict.live, "startup": verdict.startup}.get(probe, verdict.ready)
-        special = self._special
+        detailed = self.detailed(lambda environ: self._teller.probe(probe, environ))
 
         def respond(
             environ: WSGIEnvironment, start_response: StartResponse
@@ -80,7 +84,7 @@ class Probes:
                 or environ.get("QUERY_STRING")
                 or "json" in environ.get("HTTP_ACCEPT", "")
             ):
-                return special(probe, ask, environ, start_response)
+                return detailed(environ, start_response)
             # What is ready has started, and lives.
             if now() < verdict.good_until or self._ask(ask):
                 start_response("200 OK", OK_HEADERS.copy())
@@ -90,23 +94,37 @@ class Probes:
 
         return respond
 
+    def at(self, what: str) -> Answer:
+        """What answers at a path of :func:`paths.of`."""
+        return self.info() if what == "info" else self.probe(what)
+
+    def check(self, probe: str, name: str) -> Answer:
+        """What answers one check of a probe."""
+        return self.detailed(lambda environ: self._teller.check(probe, name, environ))
+
+    def info(self) -> Answer:
+        """What tells of the service itself."""
+        return self.detailed(lambda environ: self._teller.info("health", environ))
+
+    def detailed(self, tell: cabc.Callable[[WSGIEnvironment], Told]) -> Answer:
+        """What answers everything but a plain GET."""
+
+        def respond(
+            environ: WSGIEnvironment, start_response: StartResponse
+        ) -> cabc.Iterable[bytes]:
+            method = environ["REQUEST_METHOD"]
+            if method not in ("GET", "HEAD"):
+                start_response("405 Method Not Allowed", NOT_ALLOWED_HEADERS.copy())
+                return NOT_ALLOWED
+            if not self._gate.begun:
+                self._gate.begin()
+            status, headers, body = tell(environ)
+            start_response(status, headers)
+            return (body,) if method == "GET" else ()
+
+        return respond
+
     def _ask(self, ask: cabc.Callable[[], bool]) -> bool:
         if not self._gate.begun:
             self._gate.begin()
         return ask()
-
-    def _special(
-        self,
-        probe: str,
-        ask: cabc.Callable[[], bool],
-        environ: WSGIEnvironment,
-        start_response: StartResponse,
-    ) -> cabc.Iterable[bytes]:
-        """Everything but the plain GET."""
-        method = environ["REQUEST_METHOD"]
-        if method not in ("GET", "HEAD"):
-            start_response("405 Method Not Allowed", NOT_ALLOWED_HEADERS.copy())
-            return NOT_ALLOWED
-        status, headers, body = self._detailed(probe, self._ask(ask), environ)
-        start_response(status, headers)
-        return (body,) if method == "GET" else ()

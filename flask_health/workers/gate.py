@@ -50,6 +50,32 @@ class GateOptions:
     exit_on_failure: bool = False
 
 
+class Checks(t.Protocol):
+    """What runs the checks of an app, when the gate says so."""
+
+    def prepare(self, presence: Presence | None) -> None:
+        """Setup is about to begin."""
+
+    def start(self) -> None:
+        """Setup has finished in this worker."""
+
+    def stop(self) -> None:
+        """This worker accepts no more."""
+
+
+class NoChecks:
+    """There are none."""
+
+    def prepare(self, presence: Presence | None) -> None:
+        """Prepares nothing."""
+
+    def start(self) -> None:
+        """Starts nothing."""
+
+    def stop(self) -> None:
+        """Stops nothing."""
+
+
 class Gate:
     """The init gate of one app in this worker.
 
@@ -65,6 +91,7 @@ class Gate:
         steps: cabc.Callable[[], cabc.Sequence[Step]],
         call: cabc.Callable[[Step], object],
         testing: cabc.Callable[[], bool],
+        checks: Checks | None = None,
     ) -> None:
         self.event = threading.Event()
         self.local = threading.Event()
@@ -79,6 +106,7 @@ class Gate:
         self._steps = steps
         self._call = call
         self._testing = testing
+        self._checks: Checks = checks or NoChecks()
         self._made_in = os.getpid()
         self._tickets = [None]
         self._turned = threading.Event()
@@ -159,6 +187,7 @@ class Gate:
                     event.__init__()  # type: ignore[misc]
             self.server = self.server.placed()
             self._appear()
+        self._checks.prepare(self.presence)
         self._changed()
         self.begun = True
         if self.presence or self.setup.unfinished:
@@ -192,6 +221,7 @@ class Gate:
         """Withdraws this worker from the shared state."""
         self._left = True
         if self.presence and self.presence.pid == os.getpid():
+            self._checks.stop()
             self.presence.leave()
 
     def _open_alone(self) -> None:
@@ -221,6 +251,7 @@ class Gate:
         state = self.setup.state
         if state is WorkerState.READY:
             self.local.set()
+            self._checks.start()
         if self.presence:
             if self.presence.state is not state or not self.begun:
                 self.presence.say(state)

@@ -18,13 +18,13 @@ def start_time(pid: int) -> int:
 
     0 where the platform does not tell (no `/proc`), or for a process that is gone.
     """
-    fields = _stat_fields(pid)
+    fields = stat_fields(pid)
     return int(fields[19]) if fields else 0
 
 
 def is_zombie(pid: int) -> bool:
     """Whether a process has ended and only waits for its parent to notice."""
-    fields = _stat_fields(pid)
+    fields = stat_fields(pid)
     return bool(fields) and fields[0] in "ZX"
 
 
@@ -38,7 +38,15 @@ def children(pid: int) -> frozenset[int] | None:
     return frozenset(int(child) for child in found if not is_zombie(int(child)))
 
 
-__all__ = ["children", "close", "is_zombie", "kernel_identity", "start_time", "when_forked"]
+__all__ = [
+    "children",
+    "close",
+    "is_zombie",
+    "kernel_identity",
+    "start_time",
+    "stat_fields",
+    "when_forked",
+]
 
 
 class Inherited(t.Protocol):
@@ -70,7 +78,8 @@ def kernel_identity() -> str:
     return f"{_boot_id()} {_pid_namespace()}"
 
 
-def _stat_fields(pid: int) -> list[str]:
+def stat_fields(pid: int) -> list[str]:
+    """The fields of `/proc/<pid>/stat`, from the state on; none when it cannot be read."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
             # The command's name stands in parentheses and may itself contain spaces and ")".

@@ -31,6 +31,10 @@ _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLL
 _CREATE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
 
+MOST_TEXT = 1 << 20
+"""Characters of a file that are read."""
+
+
 class Unusable(Exception):
     """A directory cannot be used for shared state; the message says why."""
 
@@ -85,6 +89,13 @@ class StateDir:
             return False
         return True
 
+    def has(self, name: str, lock: Lock) -> bool:
+        """Whether a lock is still the one on the file of this name."""
+        try:
+            return os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_ino == lock.inode
+        except OSError:
+            return False
+
     def create(self, name: str) -> None:
         """Creates an empty file; one that exists is left as it is."""
         close(os.open(name, _CREATE, 0o600, dir_fd=self.fd))
@@ -100,7 +111,9 @@ class StateDir:
 
     def write(self, name: str, text: str) -> None:
         """Replaces a file's text as a whole, or raises OSError and leaves it as it was."""
-        temporary = f".tmp.{os.getpid()}.{threading.get_ident()}"
+        # Beside its target, in a folder too: the state directory itself must not seem to change.
+        folder = os.path.dirname(name)
+        temporary = os.path.join(folder, f".tmp.{os.getpid()}.{threading.get_ident()}")
         fd = os.open(temporary, _CREATE | os.O_TRUNC, 0o600, dir_fd=self.fd)
         try:
             with open(fd, "w", encoding="utf-8") as file:
@@ -110,12 +123,17 @@ class StateDir:
             self.remove(temporary)
             raise
 
+    def make_folder(self, name: str) -> None:
+        """Creates a folder for files that change often; one that exists is left as it is."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=self.fd)
+
     def read(self, name: str) -> str:
         """A file's text; empty when it cannot be read."""
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self.fd)
             with open(fd, encoding="utf-8", errors="replace") as file:
-                return file.read(65536)
+                return file.read(MOST_TEXT)
         except OSError:
             return ""
 
@@ -216,7 +234,12 @@ def marker_is_alive(directory: StateDir, name: str, marker: Marker) -> bool:
 
 def candidates(configured: str | None, server_tmp: str | None) -> list[str]:
     """The bases to try for shared state, best first."""
-    found = (server_tmp, os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm", tempfile.gettempdir())
+    found = (
+        server_tmp,
+        os.environ.get("XDG_RUNTIME_DIR"),
+        "/dev/shm",
+        tempfile.gettempdir(),
+    )
     present = [base for base in found if base and os.path.isdir(base)]
     return list(dict.fromkeys(([configured] if configured else []) + present))
 
@@ -345,8 +368,20 @@ def _remove_void(path: str) -> None:
         # Who joins meanwhile fails to get its own lock, and looks again: see _enter.
         if _try_lock(fd, fcntl.LOCK_EX):
             try:
-                for name in os.listdir(fd):
-                    os.unlink(name, dir_fd=fd)
+                _empty(fd)
                 os.rmdir(path)
             finally:
                 close(fd)
+
+
+def _empty(fd: int) -> None:
+    for name in os.listdir(fd):
+        try:
+            os.unlink(name, dir_fd=fd)
+        except (IsADirectoryError, PermissionError):  # As Linux and macOS say it.
+            folder = os.open(name, _DIRECTORY, dir_fd=fd)
+            try:
+                _empty(folder)
+            finally:
+                close(folder)
+            os.rmdir(name, dir_fd=fd)

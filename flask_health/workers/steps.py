@@ -62,8 +62,8 @@ def make_step(
     """
     if not callable(function):
         raise TypeError(f"A setup step must be callable, not {function!r}")
-    name = _check_name(function, name)
-    _check_signature(function, name)
+    name = check_name(function, name, "setup step")
+    check_signature(function, name, "Setup step")
     if scope not in SCOPES:
         right = " or ".join(f"'{word}'" for word in SCOPES)
         raise ValueError(f"'scope' of setup step '{name}' must be {right}, not {scope!r}")
@@ -93,28 +93,35 @@ def same_function(one: object, other: object) -> bool:
     return one == other or (code is not None and code is getattr(other, "__code__", None))
 
 
-def _check_name(function: object, given: str | None) -> str:
+def check_name(function: object, given: str | None, what: str) -> str:
+    """The name that something is registered under.
+
+    :param what: what is registered, for the message of the ValueError that a wrong name raises.
+    """
     name = proper_name(function) if given is None else given
     if name is None:
-        raise ValueError(f"The setup step {function!r} has no plain name: pass 'name='")
+        raise ValueError(f"The {what} {function!r} has no plain name: pass 'name='")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(
-            f"'name' of a setup step must be 1 to 64 letters, digits, '_' or '-', not {name!r}"
+            f"'name' of a {what} must be 1 to 64 letters, digits, '_' or '-', not {name!r}"
         )
     if name.lower() in RESERVED:
-        raise ValueError(f"A setup step cannot be named '{name}': pass another 'name='")
+        raise ValueError(f"A {what} cannot be named '{name}': pass another 'name='")
     return name
 
 
-def _check_signature(function: cabc.Callable[..., object], name: str) -> None:
+def check_signature(function: cabc.Callable[..., object], name: str, what: str) -> None:
+    """Raises TypeError for a function that needs arguments, and ValueError for an async one where
+    `asgiref`, which runs it, is missing.
+    """
     try:
         inspect.signature(function).bind()
     except TypeError as error:
-        raise TypeError(f"Setup step '{name}' is called without arguments: {error}") from None
+        raise TypeError(f"{what} '{name}' is called without arguments: {error}") from None
     except ValueError:
         pass  # Some built-in functions have no signature to look at.
     if inspect.iscoroutinefunction(function) and not importlib.util.find_spec("asgiref"):
-        raise ValueError(f"Setup step '{name}' is async: install 'flask[async]'")
+        raise ValueError(f"{what} '{name}' is async: install 'flask[async]'")
 
 
 def _is_number(value: object) -> bool:
@@ -173,12 +180,17 @@ def finished(step: Step, result: object) -> object:
     return result
 
 
+def gevent_rules() -> bool:
+    """Whether threads of this process are greenlets."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
 def call_natively(function: cabc.Callable[[], object]) -> object:
     """Calls a function on a native thread while the greenlet that asked waits; where gevent does
     not rule, just calls it.
     """
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("threading"):
+    if not gevent_rules():
         return function()
     import gevent
 

@@ -4,35 +4,49 @@ from __future__ import annotations
 
 from ..model import judge
 from ..model.mask import mask
-from ..model.report import Report, StepReport
-from ..model.status import Status
+from ..model.report import Report, StepReport, aggregate
+from ..model.status import Status, worst
 from .gate import Gate
 from .steps import Progress
+from .verdict import Verdict
 
 
-def survey(gate: Gate, probe: str, good: bool) -> Report:
-    """The report of a probe whose verdict is known."""
+def survey(gate: Gate, verdict: Verdict, probe: str) -> Report:
+    """The report of a probe now."""
+    good = verdict.good(probe)
+    server, reason = _server(gate, verdict, probe)
+    runner = verdict.runner
+    results = tuple(runner.results(probe)) if runner else ()
+    status = worst([server, aggregate(probe, results)]) if good else Status.FAIL
     census = gate.census
-    steps = gate.setup.steps if gate.setup else []
-    status = Status.PASS if good else Status.FAIL
-    reason = "" if good else _local_reason(gate)
-    if census is not None and probe in ("ready", "health"):
-        if good:
-            status = judge.status(census, gate.options.min_workers, gate.misses_one)
-        reason = judge.reason(census, gate.options.min_workers, gate.misses_one) or reason
-    elif census is not None and not good:
-        reason = judge.reason(census, gate.options.min_workers)
     return Report(
         probe=probe,
-        status=status,
+        # The code is the verdict's: what has changed since then shows in the next answer.
+        status=Status.WARN if good and status is Status.FAIL else status,
+        server=server,
         reason=reason,
         gate=gate.state,
         state=gate.presence.directory.path if gate.presence else "local",
         expected=census.expected if census else 1,
+        results=results,
         workers=census.markers if census else (),
-        steps=tuple(_describe(progress) for progress in steps),
-        notes=tuple(gate.problems),
+        steps=tuple(_describe(p) for p in gate.setup.steps) if gate.setup else (),
+        notes=(*gate.problems, *([runner.problem] if runner and runner.problem else [])),
     )
+
+
+def _server(gate: Gate, verdict: Verdict, probe: str) -> tuple[Status, str]:
+    """What the server is, checks aside, and why."""
+    census, least = gate.census, gate.options.min_workers
+    if census is not None and probe in ("ready", "health"):
+        if not gate.local.is_set():
+            return Status.FAIL, _local_reason(gate)
+        missing = gate.misses_one
+        return judge.status(census, least, missing), judge.reason(census, least, missing)
+    good = verdict.serves(probe)
+    if good:
+        return Status.PASS, ""
+    return Status.FAIL, judge.reason(census, least) if census else _local_reason(gate)
 
 
 def _describe(progress: Progress) -> StepReport:

@@ -7,6 +7,7 @@ import time
 from ..model import judge
 from ..model.server import Census
 from .gate import Gate
+from .runner import Runner
 
 REMEMBERED = 0.05
 """Seconds that an `ok` is believed without asking the kernel. A "not ready" never is."""
@@ -16,41 +17,78 @@ class Verdict:
     """What this process answers to the probes of one app. It reads, it never works.
 
     :ivar good_until: until when, on the monotonic clock, readiness is known to be good.
+    :ivar runner: what the checks have come to; None before setup begins.
     """
 
     def __init__(self, gate: Gate) -> None:
         self.good_until = 0.0
+        self.runner: Runner | None = None
         self._gate = gate
         self._judged: tuple[Census | None, bool] = (None, False)
+
+    def good(self, probe: str) -> bool:
+        """The verdict of a probe by its name; `health` is `ready`."""
+        return {"live": self.live, "startup": self.startup}.get(probe, self.ready)()
+
+    def serves(self, probe: str) -> bool:
+        """The same for the server alone, its checks left aside."""
+        return {"live": self._lives, "startup": self._has_opened}.get(probe, self._serves)()
 
     def ready(self) -> bool:
         """Whether traffic may be sent here: the same in all workers of the server.
 
         But a worker that accepts although its own setup is unfinished answers for itself: no.
         """
-        presence = self._gate.presence
-        if presence is None:
-            good = self._gate.event.is_set() and not self._gate.orphaned
-        else:
-            census = presence.watch.look()
-            judged, good = self._judged
-            if census is not judged:
-                good = judge.ready(census, self._gate.options.min_workers)
-                self._judged = census, good
-            good = good and self._gate.local.is_set()
+        good = self._serves() and self._checks_allow()
         if good:
             self.good_until = time.monotonic() + REMEMBERED
         return good
 
     def live(self) -> bool:
-        """Whether this server need not be restarted: its master is there."""
-        presence = self._gate.presence
-        return not (presence.watch.look().orphaned if presence else self._gate.orphaned)
+        """Whether this server need not be restarted: its master is there, and no check of the
+        process itself says otherwise.
+        """
+        return self._lives() and (self.runner is None or self.runner.outlook.allows("live"))
 
     def startup(self) -> bool:
         """Whether the server has finished starting; once it has, it stays so."""
+        return self._has_opened() and self._started()
+
+    def _serves(self) -> bool:
+        presence = self._gate.presence
+        if presence is None:
+            return self._gate.event.is_set() and not self._gate.orphaned
+        census = presence.watch.look()
+        judged, good = self._judged
+        if census is not judged:
+            good = judge.ready(census, self._gate.options.min_workers)
+            self._judged = census, good
+        return good and self._gate.local.is_set()
+
+    def _checks_allow(self) -> bool:
+        """Whether the checks allow traffic. In a server of several workers a name in the state
+        directory says so: all of them change their minds at the same instant.
+        """
+        runner, census = self.runner, self._judged[0]
+        if runner is None or not runner.checks:
+            return runner is not None
+        if census is None:
+            return runner.outlook.allows("ready")
+        return census.allowed and runner.outlook.is_fresh("ready")
+
+    def _lives(self) -> bool:
+        presence = self._gate.presence
+        return not (presence.watch.look().orphaned if presence else self._gate.orphaned)
+
+    def _has_opened(self) -> bool:
         presence = self._gate.presence
         if presence is None:
             return self._gate.event.is_set() and not self._gate.orphaned
         census = presence.watch.look()
         return census.opened and not census.orphaned
+
+    def _started(self) -> bool:
+        census = self._gate.census
+        return (census is not None and census.started) or (
+            self.runner is not None and self.runner.started
+        )

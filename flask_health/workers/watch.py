@@ -98,7 +98,13 @@ class Watch:
         found = ((name, parse_marker(name)) for name in names)
         markers = [m for name, m in found if m and self._lives(name, m, lifelines)]
         markers.sort(key=lambda marker: marker.age)
-        return Census(tuple(markers), "open" in names, self._orphaned())
+        return Census(
+            tuple(markers),
+            opened="open" in names,
+            started="started" in names,
+            allowed="allowed" in names,
+            orphaned=self._orphaned(),
+        )
 
     def _keeps_all_living(self, census: Census, lifelines: Lifelines) -> bool:
         """Whether nobody who lives was lost: a listing may miss a file that is being renamed."""

@@ -1,0 +1,68 @@
+"""Whether Celery's workers answer, and how long a queue is."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ._rabbitmq import Length, connected
+from .readymade import Deadline, ReadyMade, count
+
+
+class celery(ReadyMade):
+    """Passes when workers answer a ping; observes how many did, or the length of a queue.
+
+    It waits for `min_workers` answers and not for more, so the number observed is at most that.
+    A worker of the `solo` pool does not answer while a task runs. Each call opens a connection to
+    the broker with the app's settings and this check's limits, and closes it. With brokers other
+    than RabbitMQ and Redis the broker's own settings bound a call.
+
+    :param app: the `celery.Celery`.
+    :param queue: the queue whose waiting messages are counted.
+    :param max_length: more messages fail. None: never.
+    :param warn_length: more messages are degraded. None: never.
+    :param min_workers: fewer answers fail. 0: do not ask workers, only count messages.
+    """
+
+    measurement = "workers"
+
+    def __init__(
+        self,
+        app: t.Any,
+        queue: str | None = None,
+        *,
+        max_length: int | None = None,
+        warn_length: int | None = None,
+        min_workers: int = 1,
+    ) -> None:
+        if not hasattr(app, "control") or not hasattr(app, "connection_for_write"):
+            raise TypeError(f"'app' must be a celery.Celery, not a {type(app).__name__}.")
+        self.app = app
+        self.min_workers = count("min_workers", min_workers)
+        self.length = None if queue is None else Length(queue, max_length, warn_length)
+        if queue is not None:
+            self.measurement = "queueLength"
+        elif max_length is not None or warn_length is not None or not min_workers:
+            raise ValueError("'max_length', 'warn_length' and 'min_workers=0' need 'queue'.")
+
+    def __call__(self) -> tuple[int, str]:
+        """The workers that answered, or the messages in the queue."""
+        settings = self.app.connection_for_write()
+        with self._asking(f"Celery's broker at {settings.as_uri()}"):
+            deadline = Deadline(self.driver_timeout)
+            with connected(settings, deadline) as connection:
+                length = self.length.of(connection.default_channel) if self.length else 0
+                answered = self._answers(connection, deadline) if self.min_workers else 0
+        if answered < self.min_workers:
+            few = f"{answered} of at least {self.min_workers} Celery workers answered"
+            raise RuntimeError(f"{few} within {self.driver_timeout:.3g} s")
+        if self.length:
+            self.length.judge(length)
+        return (length, "messages") if self.length else (answered, "workers")
+
+    def _answers(self, connection: t.Any, deadline: Deadline) -> int:
+        # Celery waits this long for each answer anew, and none is late when one is
+        patience = deadline.left() / self.min_workers
+        replies = self.app.control.ping(
+            timeout=patience, limit=self.min_workers, connection=connection
+        )
+        return len({name for reply in replies or [] for name in reply})

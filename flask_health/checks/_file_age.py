@@ -1,0 +1,52 @@
+"""Whether something that leaves a file behind, such as a cron job, has run lately."""
+
+from __future__ import annotations
+
+import os
+import time
+import typing as t
+
+from ..exceptions import Degraded
+from .readymade import ReadyMade, positive
+
+
+class file_age(ReadyMade):
+    """Passes while a file was written at most `max_age` seconds ago; observes its age.
+
+    The time of the last modification counts: let the job `touch` the file when it has succeeded.
+    A file dated in the future by more than `max_age` is degraded: it would hide a job that stops.
+
+    :param max_age: seconds; an older file, or none, fails.
+    :param warn_age: seconds; an older file is degraded. None: never.
+    """
+
+    component_type: t.ClassVar[str] = "system"
+    measurement = "age"
+    network: t.ClassVar[bool] = False
+
+    def __init__(
+        self, path: str | os.PathLike[str], max_age: float, *, warn_age: float | None = None
+    ) -> None:
+        self.path = os.fspath(path)
+        self.max_age = positive("max_age", max_age)
+        self.warn_age = None if warn_age is None else positive("warn_age", warn_age)
+        if self.warn_age is not None and self.warn_age > self.max_age:
+            raise ValueError(f"'warn_age' ({warn_age:g}) must not exceed 'max_age' ({max_age:g}).")
+
+    def __call__(self) -> tuple[float, str]:
+        """The file's age in seconds; raises when it is too old or missing."""
+        try:
+            age = time.time() - os.stat(self.path).st_mtime
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{self.path}: no such file; nothing has written it") from None
+        if age > self.max_age:
+            raise RuntimeError(f"{self.path}: last written {age:.0f} s ago, {_limit(self.max_age)}")
+        if age < -self.max_age:
+            raise Degraded(f"{self.path}: dated {-age:.0f} s in the future; is the clock right?")
+        if self.warn_age is not None and age > self.warn_age:
+            raise Degraded(f"{self.path}: last written {age:.0f} s ago, {_limit(self.warn_age)}")
+        return round(age, 3), "s"
+
+
+def _limit(seconds: float) -> str:
+    return f"more than {seconds:g} s"

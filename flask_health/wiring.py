@@ -1,0 +1,169 @@
+"""Wiring an app: one gate, one verdict, one runner of checks, and the paths that tell of them."""
+
+from __future__ import annotations
+
+import asyncio
+import collections.abc as cabc
+import inspect
+import logging
+import typing as t
+import weakref
+
+import flask
+
+from .config import Config
+from .model.check import Check
+from .model.report import Report
+from .signals import status_changed
+from .web import paths
+from .web.about import About
+from .web.blueprint import make_blueprint
+from .web.details import Details
+from .web.early import Early
+from .web.probe import Probes
+from .web.teller import Teller
+from .workers import steps
+from .workers.board import Transition
+from .workers.gate import Gate, GateOptions
+from .workers.locate import locate
+from .workers.presence import Presence
+from .workers.registry import Registry
+from .workers.runner import Runner
+from .workers.server import next_ordinal
+from .workers.survey import survey
+from .workers.verdict import Verdict
+
+log = logging.getLogger("flask_health")
+
+
+class Wired:
+    """What the extension keeps for one app.
+
+    :ivar gate: its init gate.
+    :ivar verdict: what its probes are answered.
+    :ivar show: gives a check its paths.
+    """
+
+    show: cabc.Callable[[Check], None]
+
+    def __init__(self, app: flask.Flask, config: Config, registry: Registry) -> None:
+        self._app = weakref.ref(app)
+        self._registry = registry
+        self.gate = Gate(
+            locate(config.workers),
+            next_ordinal(app.name),
+            _gate_options(app, config),
+            steps=lambda: registry.steps,
+            call=lambda step: steps.finished(
+                step, self._call(step.function, native=step.native_thread)
+            ),
+            testing=lambda: app.testing,
+            checks=self,
+        )
+        self.verdict = Verdict(self.gate)
+
+    def report(self, probe: str) -> Report:
+        """The report behind the answers of a probe."""
+        return survey(self.gate, self.verdict, probe)
+
+    def prepare(self, presence: Presence | None) -> None:
+        """Makes the runner of the checks; setup is about to begin."""
+        self.verdict.runner = Runner(
+            self._registry.checks, lambda check: self._call(check.function), presence, self._tell
+        )
+
+    def start(self) -> None:
+        """Starts the checks; setup has finished in this worker."""
+        if self.verdict.runner:
+            self.verdict.runner.start()
+
+    def await_checks(self) -> None:
+        """Waits until every check has had its first result."""
+        if self.verdict.runner:
+            self.verdict.runner.informed.wait()
+
+    def stop(self) -> None:
+        """Lets another worker run the checks."""
+        if self.verdict.runner:
+            self.verdict.runner.stop()
+
+    def _call(self, function: cabc.Callable[[], object], native: bool = False) -> object:
+        """Calls a step or a check inside an app context."""
+        app = self._app()
+        if app is None:
+            raise RuntimeError("the app is gone")
+        # Under gevent an event loop needs a thread of its own.
+        apart = inspect.iscoroutinefunction(function) and steps.gevent_rules()
+
+        def inside() -> object:
+            with app.app_context():
+                if apart:
+                    return asyncio.run(t.cast("cabc.Coroutine[t.Any, t.Any, t.Any]", function()))
+                return app.ensure_sync(function)()
+
+        return steps.call_natively(inside) if native or apart else inside()
+
+    def _tell(self, transition: Transition) -> None:
+        app = self._app()
+        if app is None:
+            return
+        told = {
+            "check": transition.check,
+            "old": transition.old,
+            "new": transition.new,
+            "output": transition.output,
+            "failures": transition.failures,
+            "outage": transition.outage,
+        }
+        with app.app_context():
+            # One by one: a receiver that raises must not keep the others from hearing.
+            for receiver in status_changed.receivers_for(app):
+                try:
+                    receiver(app, **told)
+                except Exception:
+                    log.exception("a receiver of 'status_changed' raised")
+
+
+def wire(
+    app: flask.Flask,
+    config: Config,
+    registry: Registry,
+    blueprint_name: str,
+    authorize: cabc.Callable[[], cabc.Callable[[flask.Request], bool] | None],
+) -> Wired:
+    """Puts the probes and the gate in front of an app.
+
+    :raises ValueError: when a rule or blueprint of the app is where ours would be.
+    """
+    ours = paths.of(config)
+    paths.check_room(app, ours, blueprint_name)
+    wired = Wired(app, config, registry)
+    details = Details(app, config, authorize)
+    teller = Teller(wired.report, details, About(app, config))
+    probes = Probes(app.wsgi_app, wired.gate, wired.verdict, teller, Early(app, wired.gate, config))
+    for path, what in ours.items():
+        probes.add(path, probes.at(what))
+    app.register_blueprint(make_blueprint(app, blueprint_name, config, ours, probes))
+    paths.keep_room(app, ours)
+    app.wsgi_app = probes  # type: ignore[method-assign]
+    wired.show = lambda check: _show(check, probes, config.url_prefix)
+    for check in registry.checks:
+        wired.show(check)
+    return wired
+
+
+def _show(check: Check, probes: Probes, prefix: str) -> None:
+    """Answers at the paths of one check."""
+    for probe in check.probes:
+        probes.add(f"{prefix}/{probe}/{check.name}", probes.check(probe, check.name))
+
+
+def _gate_options(app: flask.Flask, config: Config) -> GateOptions:
+    return GateOptions(
+        app_name=app.name,
+        state_dir=config.state_dir,
+        min_workers=config.min_workers,
+        hold=config.hold,
+        setup_timeout=config.setup_timeout,
+        exit_on_failure=config.exit_on_setup_failure,
+    )

@@ -1,0 +1,133 @@
+"""The results of checks, shared by the workers of a server.
+
+They lie in a directory of their own below the state directory: a new result every few seconds
+must not look like a change of the workers.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import dataclasses
+import json
+import logging
+import os
+import typing as t
+
+from ..model.check import History, Outcome
+from ..model.status import Status
+from .presence import Presence
+
+log = logging.getLogger("flask_health")
+
+RESULTS = "checks.json"
+TRANSITIONS = "transitions.json"
+KEPT_TRANSITIONS = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Transition:
+    """A change of status of one check.
+
+    :ivar time: when, in seconds since the epoch.
+    :ivar failures: failing runs in a row before it, or up to it.
+    :ivar outage: for how many seconds it had been failing, when it works again; else 0.
+    """
+
+    check: str
+    old: Status
+    new: Status
+    time: float
+    output: str
+    failures: int
+    outage: float
+
+
+class Board:
+    """Published results: written by whoever runs the checks, read by all. The newest wins."""
+
+    def __init__(self, presence: Presence) -> None:
+        self._presence = presence
+        self._seen: tuple[int, int] = (0, 0)
+        self._sequence = 0
+        self.writer = 0
+
+    def changed(self) -> bool:
+        """Whether something was published since the last reading."""
+        try:
+            found = os.stat(self._path(RESULTS), dir_fd=self._presence.directory.fd)
+        except OSError:
+            return False
+        seen, self._seen = self._seen, (found.st_mtime_ns, found.st_ino)
+        return seen != self._seen
+
+    def read(self) -> dict[str, History] | None:
+        """The published histories by check; None when there are none newer than those read."""
+        content = _parse(self._presence.directory.read(self._path(RESULTS)))
+        sequence = content.get("sequence", 0)
+        if not isinstance(sequence, int) or sequence <= self._sequence:
+            return None
+        self._sequence, self.writer = sequence, content.get("pid", 0)
+        found = {}
+        for name, members in content.get("checks", {}).items():
+            try:
+                found[name] = _history(members)
+            except (KeyError, TypeError, ValueError):
+                continue  # Written by another version of this file's format.
+        return found
+
+    def publish(self, histories: cabc.Mapping[str, History]) -> None:
+        """Publishes histories.
+
+        :raises OSError: when it cannot; the last publication stays.
+        """
+        latest = _parse(self._presence.directory.read(self._path(RESULTS))).get("sequence", 0)
+        self._sequence = max(latest, self._sequence) + 1
+        self.writer = os.getpid()
+        self._write(
+            RESULTS,
+            {
+                "pid": self.writer,
+                "sequence": self._sequence,
+                "checks": {name: dataclasses.asdict(h) for name, h in histories.items()},
+            },
+        )
+
+    def transitions(self) -> list[Transition]:
+        """The last changes, oldest first."""
+        content = _parse(self._presence.directory.read(self._path(TRANSITIONS)))
+        try:
+            return [
+                Transition(**{**row, "old": Status(row["old"]), "new": Status(row["new"])})
+                for row in content.get("transitions", [])
+            ]
+        except (KeyError, TypeError, ValueError):
+            return []
+
+    def add_transition(self, transition: Transition) -> None:
+        """Keeps one more change.
+
+        :raises OSError: when it cannot.
+        """
+        kept = [*self.transitions(), transition][-KEPT_TRANSITIONS:]
+        self._write(TRANSITIONS, {"transitions": [dataclasses.asdict(row) for row in kept]})
+
+    def _write(self, name: str, content: dict[str, t.Any]) -> None:
+        directory = self._presence.directory
+        directory.make_folder("results")
+        directory.write(self._path(name), json.dumps(content))
+
+    def _path(self, name: str) -> str:
+        return f"results/{name}"
+
+
+def _parse(text: str) -> dict[str, t.Any]:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _history(members: dict[str, t.Any]) -> History:
+    last = Outcome(**{**members["last"], "status": Status(members["last"]["status"])})
+    return History(**{**members, "status": Status(members["status"]), "last": last})

@@ -1,0 +1,161 @@
+"""The `redis` check."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis as driver
+import redis.asyncio
+from redis.sentinel import Sentinel
+from support.backends import SECRET, Redis, RedisSentinel, failure, passes
+from support.waiting import eventually
+
+from flask_health.checks import redis as redis_check
+from flask_health.exceptions import Degraded
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Redis]:
+    with Redis() as running:
+        yield running
+
+
+Client = Callable[..., driver.Redis]
+
+
+@pytest.fixture
+def client(server: Redis) -> Iterator[Client]:
+    """Make clients of the server; their connections end with the test."""
+
+    def make(**options: Any) -> driver.Redis:
+        settings = {"host": "127.0.0.1", "port": server.port, "password": SECRET, **options}
+        return stack.enter_context(contextlib.closing(driver.Redis(**settings)))
+
+    with contextlib.ExitStack() as stack:
+        yield make
+
+
+def _check(client: Any, **options: Any) -> redis_check:
+    check = redis_check(client, **options)
+    check.timeout = 1.0
+    return check
+
+
+@pytest.mark.parametrize("options", [{}, {"socket_timeout": None}, {"protocol": 3}])
+def test_follows_a_server_that_stops_dies_and_returns(
+    server: Redis, client: Client, options: dict[str, Any]
+) -> None:
+    """A stopped server is told as such in time, whatever the client's own timeouts are."""
+    check = _check(client(**options))
+    seconds, unit = check()
+    assert 0 < seconds < check.timeout
+    assert unit == "s"
+    with server.frozen():
+        for _ in "idle", "new":
+            told = failure(check)
+            assert isinstance(told, TimeoutError)
+            assert f"Redis at 127.0.0.1:{server.port}: no answer within 0.8 s" in str(told)
+    eventually(lambda: passes(check))
+    server.kill()
+    assert "refused" in str(failure(check))
+    server.start()
+    eventually(lambda: passes(check))
+
+
+def test_uses_one_connection_of_the_pool(client: Client) -> None:
+    """It is there before and after, and as patient as it was."""
+    own = client(socket_timeout=33)
+    check = _check(own)
+    check()
+    own.client_setname("the-pools")
+    for _ in range(3):
+        check()
+    assert [found["name"] for found in own.client_list()].count("the-pools") == 1
+    connection = own.connection_pool.get_connection()
+    assert connection.socket_timeout == 33
+    sock: Any = connection._sock
+    assert sock.gettimeout() == 33
+    own.connection_pool.release(connection)
+    eventually(own.client_list, lambda found: len(found) == 1, why="nothing else stays open")
+
+
+def test_full_pool_is_told(client: Client) -> None:
+    """A pool that lends no more connections fails, and works again when one is back."""
+    own = client(max_connections=1)
+    check = _check(own)
+    held = own.connection_pool.get_connection()
+    assert "Too many connections" in str(failure(check))
+    own.connection_pool.release(held)
+    check()
+
+
+def test_unix_socket(server: Redis, client: Client) -> None:
+    """The message names the path."""
+    check = _check(client(unix_socket_path=server.path))
+    check()
+    with server.frozen():
+        assert f"Redis at {server.path}: no answer" in str(failure(check))
+
+
+def test_sentinel(server: Redis) -> None:
+    """The client of a Sentinel is checked like any other; the message names the service."""
+    with RedisSentinel(server) as sentinel:
+        make: Any = Sentinel
+        watching = make([("127.0.0.1", sentinel.port)], socket_timeout=0.3)
+        check = _check(watching.master_for("main", password=SECRET))
+        eventually(lambda: passes(check))
+        with server.frozen():
+            assert "Redis main: no answer" in str(failure(check))
+        eventually(lambda: passes(check))
+
+
+def test_wrong_password_is_told(client: Client) -> None:
+    """In Redis' own words."""
+    check = _check(client(password="wrong-password"))
+    told = str(failure(check))
+    assert "invalid username-password pair" in told
+    assert "wrong-password" not in told
+
+
+def test_refused_writes_are_told(server: Redis, client: Client) -> None:
+    """A Redis that cannot save refuses writes, and PING with them."""
+    own = client()
+    check = _check(own)
+    own.config_set("save", "3600 1")
+    dump = server.home / "dump.rdb"
+    dump.mkdir()  # in the way of the file
+    own.bgsave()
+    eventually(lambda: not passes(check), why="the snapshot fails")
+    assert "RDB snapshots" in str(failure(check))
+    dump.rmdir()
+    own.save()
+    check()
+
+
+def test_slow_answer_is_degraded(client: Client) -> None:
+    """Beyond `warn_after` it works, but badly."""
+    own = client()
+    check = _check(own, warn_after=0.1)
+    check()
+    began = time.monotonic()
+    own.client_pause(200, all=True)
+    with pytest.raises(Degraded, match="more than 0.1 s"):
+        check()
+    assert time.monotonic() - began < check.timeout
+
+
+@pytest.mark.parametrize(
+    ("client", "words"),
+    [
+        ("redis://localhost", "must be a redis.Redis, not a str"),
+        (redis.asyncio.Redis(), "not one of redis.asyncio"),
+    ],
+)
+def test_wrong_arguments(client: Any, words: str) -> None:
+    """One clear message, when the check is made."""
+    with pytest.raises(TypeError, match=words):
+        redis_check(client)
