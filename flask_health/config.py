@@ -12,7 +12,7 @@ import typing as t
 
 from .exceptions import ConfigError
 
-log = logging.getLogger("flask_health")
+log: logging.Logger = logging.getLogger("flask_health")
 
 PROBES = ("health", "live", "ready", "startup")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import blinker
 
-status_changed = blinker.Namespace().signal("status-changed")
+status_changed: blinker.NamedSignal = blinker.Namespace().signal("status-changed")
 """Sent once per change of a check's status, by one worker of the server; the sender is the app.
 
 Receivers get `check` (its name), `old` and `new` (:class:`Status`), `output` (why), `failures`

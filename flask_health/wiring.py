@@ -33,7 +33,7 @@ from .workers.server import next_ordinal
 from .workers.survey import survey
 from .workers.verdict import Verdict
 
-log = logging.getLogger("flask_health")
+log: logging.Logger = logging.getLogger("flask_health")
 
 
 class Wired:
@@ -49,7 +49,7 @@ class Wired:
     def __init__(self, app: flask.Flask, config: Config, registry: Registry) -> None:
         self._app = weakref.ref(app)
         self._registry = registry
-        self.gate = Gate(
+        self.gate: Gate = Gate(
             locate(config.workers),
             next_ordinal(app.name),
             _gate_options(app, config),
@@ -60,7 +60,7 @@ class Wired:
             testing=lambda: app.testing,
             checks=self,
         )
-        self.verdict = Verdict(self.gate)
+        self.verdict: Verdict = Verdict(self.gate)
 
     def report(self, probe: str) -> Report:
         """The report behind the answers of a probe."""

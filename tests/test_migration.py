@@ -161,7 +161,7 @@ def test_an_exception_is_not_the_first_visitors(caplog: pytest.LogCaptureFixture
     assert len(calls) == 3
     assert not heard
     logged = [r for r in caplog.records if r.name == "flask_health" and r.levelno == logging.ERROR]
-    assert [bool(record.exc_info) for record in logged] == [True, False]
+    assert [record.getMessage().count("Traceback") for record in logged] == [1, 0]
 
 
 @row("`abort`")
@@ -237,11 +237,12 @@ def test_steps_run_in_order_before_everything_else() -> None:
 def test_a_server_step_runs_once_for_all_workers(tmp_path: Path, scope: str, calls: int) -> None:
     """Of two workers both run a worker's step, and one runs a server's step for both."""
     seen: list[str] = []
-    gates = [
-        worker_gate(tmp_path, lambda: seen.append("ran"), age=age, scope=scope) for age in (1, 2)
-    ]
+
+    def migrate() -> None:
+        seen.append("ran")
+
+    gates = [worker_gate(tmp_path, migrate, age=age, scope=scope) for age in (1, 2)]
     for gate in gates:
-        gate._steps()[0].__dict__["name"] = "migrate"
         gate.begin()
     try:
         for gate in gates:

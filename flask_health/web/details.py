@@ -17,7 +17,7 @@ from ..config import Config
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-log = logging.getLogger("flask_health")
+log: logging.Logger = logging.getLogger("flask_health")
 
 
 class Details:

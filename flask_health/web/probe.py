@@ -27,9 +27,9 @@ if t.TYPE_CHECKING:
 OK = (b"ok",)
 OK_HEADERS = headers(TEXT, 2)
 NOT_READY = (b"not ready",)
-NOT_READY_HEADERS = [*headers(TEXT, 9), RETRY_AFTER]
+NOT_READY_HEADERS: list[tuple[str, str]] = [*headers(TEXT, 9), RETRY_AFTER]
 NOT_ALLOWED = (b"method not allowed",)
-NOT_ALLOWED_HEADERS = [*headers(TEXT, 18), ("Allow", "GET, HEAD")]
+NOT_ALLOWED_HEADERS: list[tuple[str, str]] = [*headers(TEXT, 18), ("Allow", "GET, HEAD")]
 
 
 class Probes:

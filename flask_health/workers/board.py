@@ -17,7 +17,7 @@ from ..model.check import History, Outcome
 from ..model.status import Status
 from .presence import Presence
 
-log = logging.getLogger("flask_health")
+log: logging.Logger = logging.getLogger("flask_health")
 
 RESULTS = "checks.json"
 TRANSITIONS = "transitions.json"
@@ -49,7 +49,7 @@ class Board:
         self._presence = presence
         self._seen: tuple[int, int] = (0, 0)
         self._sequence = 0
-        self.writer = 0
+        self.writer: int = 0
 
     def changed(self) -> bool:
         """Whether something was published since the last reading."""

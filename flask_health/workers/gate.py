@@ -29,7 +29,7 @@ from .setup import Setup
 from .statedir import available, candidates
 from .steps import Step, running
 
-log = logging.getLogger("flask_health")
+log: logging.Logger = logging.getLogger("flask_health")
 
 OPENING_LOOK = 0.05
 """Seconds between two looks at the siblings while the gate is closed."""
@@ -93,15 +93,15 @@ class Gate:
         testing: cabc.Callable[[], bool],
         checks: Checks | None = None,
     ) -> None:
-        self.event = threading.Event()
-        self.local = threading.Event()
-        self.server = server
+        self.event: threading.Event = threading.Event()
+        self.local: threading.Event = threading.Event()
+        self.server: Server = server
         self.options = options
         self.problems: list[str] = []
         self.presence: Presence | None = None
         self.headcount: Headcount | None = None
         self.setup: Setup | None = None
-        self.begun = False
+        self.begun: bool = False
         self._ordinal = ordinal
         self._steps = steps
         self._call = call

@@ -22,7 +22,7 @@ import typing as t
 
 from .server import Member, Role, Server, frames, members
 
-log = logging.getLogger("flask_health")
+log: logging.Logger = logging.getLogger("flask_health")
 
 HOLD_LOOK = 0.05
 """Seconds between two looks of a held worker at its siblings."""

@@ -27,7 +27,7 @@ from .process import start_time
 from .server import Role, Server, frames, members
 from .serving import begin_when_loaded, leave_at_exit
 
-log = logging.getLogger("flask_health")
+log: logging.Logger = logging.getLogger("flask_health")
 
 Stack = list[types.FrameType]
 """Frames, innermost first."""

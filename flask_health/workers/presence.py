@@ -17,7 +17,7 @@ from .server import Server
 from .statedir import Publication, StateDir, join, marker_is_alive
 from .watch import Watch
 
-log = logging.getLogger("flask_health")
+log: logging.Logger = logging.getLogger("flask_health")
 
 
 class Presence:
@@ -36,8 +36,8 @@ class Presence:
         bases: cabc.Sequence[str],
         problems: list[str],
     ) -> None:
-        self.directory = directory
-        self.watch = Watch(directory, server.master)
+        self.directory: StateDir = directory
+        self.watch: Watch = Watch(directory, server.master)
         self.problems = problems
         self._server = server
         self._boot = boot

@@ -43,7 +43,7 @@ from .board import Board, Transition
 from .presence import Presence
 from .statedir import Lock
 
-log = logging.getLogger("flask_health")
+log: logging.Logger = logging.getLogger("flask_health")
 
 TICK = 0.1
 """Seconds between two looks at what others have published, and at what is due."""
@@ -119,9 +119,9 @@ class Runner:
         presence: Presence | None,
         tell: cabc.Callable[[Transition], None],
     ) -> None:
-        self.checks = tuple(checks)
+        self.checks: tuple[Check, ...] = tuple(checks)
         self.histories: dict[str, History] = {}
-        self.informed = threading.Event()
+        self.informed: threading.Event = threading.Event()
         self.problem = ""
         self._own = any(check.scope == "worker" and check.critical for check in checks)
         self._slots = {check.name: Slot(check) for check in checks}
@@ -136,8 +136,8 @@ class Runner:
         self._opened_at: float | None = None
         self._publish_at: float | None = None
         self._local_transitions: collections.deque[Transition] = collections.deque(maxlen=MOST_TOLD)
-        self.started = not any("startup" in check.probes for check in checks)
-        self.outlook = self._foresee(time.monotonic())
+        self.started: bool = not any("startup" in check.probes for check in checks)
+        self.outlook: Outlook = self._foresee(time.monotonic())
 
     def start(self) -> None:
         """Runs the checks until the process ends, or nobody needs them any more."""

@@ -16,7 +16,7 @@ from .presence import Presence
 from .statedir import Lock
 from .steps import TAKEOVERS, Progress, Step, backoff, running
 
-log = logging.getLogger("flask_health")
+log: logging.Logger = logging.getLogger("flask_health")
 
 LOOK_AT_RUNNER = 0.05
 """Seconds between two looks of a waiting worker at the one that runs a step for all."""
@@ -40,15 +40,15 @@ class Setup:
         default_timeout: float | None,
         default_retries: int | None,
     ) -> None:
-        self.steps = [Progress(step) for step in steps]
+        self.steps: list[Progress] = [Progress(step) for step in steps]
         self.retry_at: float | None = None
-        self.gave_up = False
+        self.gave_up: bool = False
         self._call = call
         self._changed = changed
         self._default_timeout = default_timeout
         self._default_retries = default_retries
         self._finished = not steps
-        self.duration = 0.0
+        self.duration: float = 0.0
         self._claim: Lock | None = None
         self._told: cabc.Callable[[BaseException | None], None] | None = None
 

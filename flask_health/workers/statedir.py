@@ -24,7 +24,7 @@ try:
 except ImportError:  # Windows: every process is a server of one.
     fcntl = None  # type: ignore[assignment]
 
-available = fcntl is not None
+available: bool = fcntl is not None
 """Whether this platform can share state between processes at all."""
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -189,7 +189,7 @@ class Publication:
     """
 
     def __init__(self, directory: StateDir, marker: Marker) -> None:
-        self.marker = marker
+        self.marker: Marker = marker
         self._directory = directory
         # Locked under a temporary name first: nobody ever sees an unlocked marker of the living.
         temporary = f".tmp.{marker.pid}.{marker.age}"

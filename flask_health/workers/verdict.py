@@ -21,7 +21,7 @@ class Verdict:
     """
 
     def __init__(self, gate: Gate) -> None:
-        self.good_until = 0.0
+        self.good_until: float = 0.0
         self.runner: Runner | None = None
         self._gate = gate
         self._judged: tuple[Census | None, bool] = (None, False)

@@ -18,7 +18,7 @@ from ..model.server import Census, Marker, parse_marker
 from .process import close, when_forked
 from .statedir import StateDir, marker_is_alive
 
-log = logging.getLogger("flask_health")
+log: logging.Logger = logging.getLogger("flask_health")
 
 COARSE_CLOCK = 20_000_000
 """Nanoseconds by which a file's timestamp may lag behind: a clock tick, with room."""
@@ -145,7 +145,7 @@ class Lifelines:
 
     def __init__(self, watching: bool = True) -> None:
         epoll = _epoll() if watching else None
-        self.complete = epoll is not None
+        self.complete: bool = epoll is not None
         self.poll: cabc.Callable[[float, int], list[tuple[int, int]]] = (
             epoll.poll if epoll else _nobody
         )

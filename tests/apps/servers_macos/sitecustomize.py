@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+# In Python 3.10 pathlib makes methods of functions that it finds: it has to find the real ones.
 import builtins
 import io
 import os
+import pathlib  # noqa: F401
 import select
 from typing import Any
 

@@ -10,6 +10,7 @@ import io
 import logging.handlers  # noqa: F401
 import multiprocessing.util  # noqa: F401
 import os
+import pathlib  # noqa: F401
 import random  # noqa: F401
 import select
 import signal
