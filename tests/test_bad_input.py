@@ -30,7 +30,7 @@ def two_steps(app: Flask) -> None:
 
 def unknown_scope(app: Flask) -> None:
     health = HealthCheck()
-    health.setup(load, scope="cluster")  # type: ignore[arg-type]
+    health.setup(load, scope="cluster")  # type: ignore[call-overload]
     health.init_app(app)
 
 
@@ -204,7 +204,7 @@ def test_an_unsafe_state_directory_is_passed_over(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The next candidate is used; the log and the details say why, and nothing was written there."""
+    """The next candidate is used; log and details say why, and nothing is written to the first."""
     base, spare = tmp_path / "base", tmp_path / "spare"
     base.mkdir()
     spare.mkdir(mode=0o700)

@@ -191,7 +191,9 @@ def test_a_function_that_raises_authorizes_nobody(
         answer = details(app)
         assert answer.code == 200
         assert not are_shown(answer)
-    assert ["authorizes details raised" in record.getMessage() for record in caplog.records] == [True]
+    assert ["authorizes details raised" in record.getMessage() for record in caplog.records] == [
+        True
+    ]
 
 
 def test_an_async_function_is_awaited() -> None:

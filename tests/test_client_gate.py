@@ -303,7 +303,7 @@ def test_an_open_gate_hands_everything_on() -> None:
     app.wsgi_app = inner  # type: ignore[method-assign,assignment]
     HealthCheck(app).start(wait=True)
     environ, start_response = {"PATH_INFO": "/work"}, object()
-    assert app.wsgi_app(environ, start_response) is iterable  # type: ignore[arg-type,comparison-overlap]
+    assert app.wsgi_app(environ, start_response) is iterable  # type: ignore[arg-type]
     assert given[0] is environ
     assert given[1] is start_response
 
@@ -362,7 +362,7 @@ def test_a_failing_step_is_tried_again(pauses: list[int]) -> None:
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
 def test_retries_are_counted(retries: int, pauses: list[int]) -> None:
-    """A step is tried once, and `retries` times more; then it stays failed and no thread is left."""
+    """A step is tried once, and `retries` times more; then it stays failed, without a thread."""
     step, later = failing(), Blocked()
     app = make_app()
     health = HealthCheck(app)
@@ -491,9 +491,7 @@ def test_a_test_process_is_never_ended(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("command", [["routes"], ["shell", "--help"], ["--help"]], ids=" ".join)
-def test_a_command_line_starts_nothing(
-    command: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_command_line_starts_nothing(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """`flask routes` lists our paths and runs no setup."""
     monkeypatch.setenv("FLASK_RUN_FROM_CLI", "false")  # Flask sets it, and leaves it behind.
     step = Blocked()

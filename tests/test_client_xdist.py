@@ -9,7 +9,7 @@ from pathlib import Path
 
 from support.environment import environment
 
-SUITE = '''
+SUITE = """
 import threading
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def test_start():
     with app.app_context():
         health.start(wait=True)
     assert app.test_client().get("/health").text == "ok"
-'''
+"""
 
 
 def test_a_suite_runs_in_parallel_and_leaves_nothing(tmp_path: Path) -> None:

@@ -90,7 +90,15 @@ ROWS = {
         {},
         [({}, {}), ({"/livez": "live"}, {"/livez": "live"}), ('{"/r": "ready"}', {"/r": "ready"})],
         [('{"/livez": "live"}', {"/livez": "live"}), ("{}", {})],
-        [None, [], "/livez", {"livez": "live"}, {"/livez": "alive"}, {"/": "live"}, {"/<x>": "live"}],
+        [
+            None,
+            [],
+            "/livez",
+            {"livez": "live"},
+            {"/livez": "alive"},
+            {"/": "live"},
+            {"/<x>": "live"},
+        ],
         ["/livez", "[]", "{", ""],
     ),
     "state_dir": Row(

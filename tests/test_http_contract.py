@@ -29,12 +29,13 @@ class Service(dict[str, Flask]):
     def __init__(self) -> None:
         super().__init__()
         self.blocked = Blocked()
-        for state, step in {
+        steps: dict[str, Callable[[], None]] = {
             "ok": self._works,
             "starting": self.blocked,
             "failed": self._fails,
             "new": self.blocked,
-        }.items():
+        }
+        for state, step in steps.items():
             app = make_app(state, HEALTH_GATE_TIMEOUT=0)
             health = HealthCheck(app)
             health.setup(name="step", retries=0)(step)
@@ -478,7 +479,9 @@ def test_any_host_is_answered_where_hosts_are_matched(path: str, matching: str) 
     app = Flask("matched", **options)
     app.config["SERVER_NAME"] = "www.example"
     HealthCheck(app)
-    place = {"host": "www.example"} if matching == "host_matching" else {"subdomain": "api"}
+    place: dict[str, Any] = (
+        {"host": "www.example"} if matching == "host_matching" else {"subdomain": "api"}
+    )
     app.add_url_rule("/work", "work", lambda: "done", **place)
     for host in ("10.0.0.9", "www.example", "api.www.example"):
         assert call(app, path, HTTP_HOST=host).word == (200, "ok")

@@ -15,6 +15,8 @@ import pytest
 from flask import (
     Blueprint,
     Flask,
+    Request,
+    Response,
     abort,
     appcontext_pushed,
     appcontext_tearing_down,
@@ -137,10 +139,15 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @row("exception")
 @pytest.mark.usefixtures("at_once")
 def test_an_exception_is_not_the_first_visitors(caplog: pytest.LogCaptureFixture) -> None:
-    """503 and no 500; no error handler and no signal of Flask hears of it; tried again by itself."""
+    """503 and no 500; no error handler or signal of Flask hears of it; tried again by itself."""
     app = make_app(HEALTH_GATE_TIMEOUT=0)
     heard: list[object] = []
-    app.register_error_handler(Exception, lambda error: (heard.append(error), ("handled", 500))[1])
+
+    @app.errorhandler(Exception)
+    def handle(error: Exception) -> tuple[str, int]:
+        heard.append(error)
+        return "handled", 500
+
     blocked, calls = Blocked(), []
     health = HealthCheck(app)
 
@@ -169,7 +176,12 @@ def test_an_abort_answers_nobody() -> None:
     """It fails the setup; the app's error handlers are not asked."""
     app = make_app(HEALTH_GATE_TIMEOUT=5)
     handled: list[object] = []
-    app.register_error_handler(404, lambda error: (handled.append(error), ("mine", 404))[1])
+
+    @app.errorhandler(404)
+    def handle(error: Exception) -> tuple[str, int]:
+        handled.append(error)
+        return "mine", 404
+
     health = HealthCheck(app)
     health.setup(name="step", retries=0)(lambda: abort(404))
     assert call(app, "/work").code == 503
@@ -256,7 +268,7 @@ def test_a_server_step_runs_once_for_all_workers(tmp_path: Path, scope: str, cal
 
 @row("without requests")
 def test_a_step_runs_without_requests() -> None:
-    """A probe starts it where nothing else did; a script starts it by hand; an import never does."""
+    """A probe starts it where nothing else did; a script does it by hand; an import never does."""
     blocked = Blocked()
     app = make_app()
     health = HealthCheck(app, setup=blocked)
@@ -321,7 +333,10 @@ def test_a_blueprint_registers_its_step(first: str) -> None:
     def load() -> None:
         seen.append("loaded")
 
-    blueprint.record_once(lambda state: health.setup(load))
+    @blueprint.record_once
+    def register(state: object) -> None:
+        health.setup(load)
+
     if first == "blueprint":
         app.register_blueprint(blueprint)
         health.init_app(app)
@@ -344,7 +359,7 @@ class Recorder:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         def note(status: str, headers: Any, *rest: Any) -> Any:
-            self._seen.append((environ["PATH_INFO"], int(status.split()[0])))
+            self._seen.append((environ["PATH_INFO"], int(status.split(maxsplit=1)[0])))
             return start_response(status, headers, *rest)
 
         chunks: Iterable[bytes] = self._app(environ, note)
@@ -415,9 +430,18 @@ def test_flasks_hooks_see_the_apps_own_requests(blocked: Blocked) -> None:
     app = make_app(HEALTH_GATE_TIMEOUT=0)
     seen: list[str] = []
     app.before_request(lambda: seen.append(f"before {request.path}"))
-    app.after_request(lambda response: (seen.append(f"after {request.path}"), response)[1])
     app.teardown_request(lambda error: seen.append(f"teardown {request.path}"))
-    app.register_error_handler(503, lambda error: (seen.append("error"), ("", 503))[1])
+
+    @app.after_request
+    def after(response: Response) -> Response:
+        seen.append(f"after {request.path}")
+        return response
+
+    @app.errorhandler(503)
+    def handle(error: Exception) -> tuple[str, int]:
+        seen.append("error")
+        return "", 503
+
     health = HealthCheck(app, setup=blocked)
     started = request_started.connected_to(lambda *a, **b: seen.append("signal"), app)
     with started:
@@ -432,7 +456,12 @@ def test_a_proxy_fix_may_be_anywhere(where: str, blocked: Blocked) -> None:
     app = make_app(HEALTH_GATE_TIMEOUT=0)
     health = HealthCheck(setup=blocked)
     addresses: list[str | None] = []
-    health.authorize(lambda request: bool(addresses.append(request.remote_addr)))
+
+    @health.authorize
+    def may_see(request: Request) -> bool:
+        addresses.append(request.remote_addr)
+        return False
+
     if where == "outside":
         health.init_app(app)
     app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]

@@ -53,7 +53,7 @@ def test_any_text_is_a_marker_or_none(name: str) -> None:
         "worker.1.2.3.+4.ready",
         "worker.1.2.3. 4.ready",
         "worker.1.2.3.4_0.ready",
-        "worker.1.2.3.٤.ready",  # noqa: RUF001
+        "worker.1.2.3.٤.ready",
         "worker.1.2.3.4.ready ",
         "worker.1.2.3.4.ready~",
         ".worker.1.2.3.4.ready",

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -249,7 +250,7 @@ Server.TestCase.settings = settings(
 )
 
 
-class TestServer(Server.TestCase):  # type: ignore[misc]
+class TestServer(Server.TestCase):  # type: ignore[misc,valid-type]
     """Any interleaving in one process: who is believed to serve, serves."""
 
 
@@ -263,11 +264,11 @@ ORDERS = st.lists(
 
 
 @pytest.fixture(scope="module")
-def actors(tmp_path_factory: pytest.TempPathFactory) -> Actors:
+def actors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Actors]:
     """Workers that are processes."""
     home = tmp_path_factory.mktemp("actors")
     with Actors(home / "home", home) as made:
-        yield made  # type: ignore[misc]
+        yield made
 
 
 def order(actors: Actors, boot: str, what: str, which: int, how: int) -> None:

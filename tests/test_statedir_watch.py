@@ -22,7 +22,6 @@ from support.local import sibling
 from support.waiting import eventually
 
 from flask_health.model.server import Census, Marker, WorkerState
-from flask_health.workers import watch as watch_room
 from flask_health.workers.process import start_time
 from flask_health.workers.statedir import StateDir, join
 from flask_health.workers.watch import COARSE_CLOCK, Lifelines, Watch
@@ -126,10 +125,10 @@ def test_the_clock_decides_when_a_look_is_believed(
     modified = os.stat(directory.path).st_mtime_ns
     for elapsed, believed in [(0, False), (COARSE_CLOCK, False), (COARSE_CLOCK + 1, True)]:
         now = modified + elapsed
-        monkeypatch.setattr(watch_room.time, "time_ns", lambda now=now: now)
+        monkeypatch.setattr(time, "time_ns", lambda now=now: now)
         watch.look()
         assert watch.unchanged() is believed, elapsed
-    monkeypatch.setattr(watch_room.time, "time_ns", lambda: modified - 3600 * 10**9)
+    monkeypatch.setattr(time, "time_ns", lambda: modified - 3600 * 10**9)
     watch._scanned_at = -1
     watch.look()
     assert not watch.unchanged(), "the clock was set back"

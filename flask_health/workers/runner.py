@@ -122,7 +122,7 @@ class Runner:
         self.checks: tuple[Check, ...] = tuple(checks)
         self.histories: dict[str, History] = {}
         self.informed: threading.Event = threading.Event()
-        self.problem = ""
+        self.problem: str = ""
         self._own = any(check.scope == "worker" and check.critical for check in checks)
         self._slots = {check.name: Slot(check) for check in checks}
         self._call = call

@@ -15,13 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from support.environment import environment
-from support.processes import running
-from support.waiting import eventually
-
 from flask_health.model.server import WorkerState
 from flask_health.workers.presence import Presence, appear
 from flask_health.workers.server import Role, Server
+from support.environment import environment
+from support.processes import running
+from support.waiting import eventually
 
 
 class Actor:

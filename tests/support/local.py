@@ -1,4 +1,4 @@
-"""Apps in this process: a bare WSGI call, steps that wait to be let go, siblings that are not real."""
+"""Apps in this process: bare WSGI calls, steps that wait to be let go, siblings without a process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEADLINE = 10.0
 """Seconds after which a test stops to wait for something that should be there at once."""
 
 
-def make_app(name: str = "local", **config: object) -> Flask:
+def make_app(name: str = "local", /, **config: object) -> Flask:
     """Return an app of one view, `/work`, with this configuration."""
     app = Flask(name)
     app.config.update(config)
