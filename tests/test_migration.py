@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -191,35 +192,44 @@ def test_an_abort_answers_nobody() -> None:
 
 
 @row("thread")
-def test_a_step_has_a_thread_of_its_own(tmp_path: Path) -> None:
-    """Thread-locals, context variables and SQLite connections of a step stay behind in it; what
-    is made for sharing, or where it is used, works.
+def test_a_step_has_a_thread_of_its_own() -> None:
+    """Thread-locals, context variables and SQLite connections of a step are of no use in a view;
+    what is made for sharing is.
     """
     local = threading.local()
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
-    path = tmp_path / "database"
-    made: dict[str, Any] = {}
+    app = make_app(HEALTH_GATE=False, PROPAGATE_EXCEPTIONS=True)
+    visited, made = threading.Event(), threading.Event()
+    connections: dict[str, sqlite3.Connection] = {}
 
     def step() -> None:
         local.value = "set"
         variable.set("set")
-        made["connection"] = sqlite3.connect(path)
-        made["shared"] = sqlite3.connect(path, check_same_thread=False)
-        made["shared"].execute("create table t(x)")
+        with (
+            closing(sqlite3.connect(":memory:")) as own,
+            closing(sqlite3.connect(":memory:", check_same_thread=False)) as shared,
+        ):
+            connections.update(own=own, shared=shared)
+            made.set()
+            visited.wait(DEADLINE)
 
-    app = make_app()
-    app.add_url_rule("/local", "l", lambda: str(getattr(local, "value", "unset")) + variable.get())
-    app.add_url_rule("/mine", "m", lambda: str(made["connection"].execute("select 1").fetchone()))
-    app.add_url_rule("/shared", "s", lambda: str(made["shared"].execute("select 1").fetchone()))
-    runs(app, step)
+    def ask(which: str) -> str:
+        return str(connections[which].execute("select 1").fetchone())
+
+    app.add_url_rule("/local", "local", lambda: getattr(local, "value", "unset") + variable.get())
+    app.add_url_rule("/<which>", "ask", ask)
+    health = HealthCheck(app, setup=step)
+    health.start()
+    assert made.wait(DEADLINE)
     client = app.test_client()
-    assert client.get("/local").text == "unsetunset"
-    with pytest.raises(sqlite3.ProgrammingError, match="same thread"):
-        client.get("/mine")
-    assert client.get("/shared").text == "(1,)"
-    made["shared"].close()
-    # The other one may only be closed where it was made.
-    del made["connection"]
+    try:
+        assert client.get("/local").text == "unsetunset"
+        with pytest.raises(sqlite3.ProgrammingError, match="same thread"):
+            client.get("/own")
+        assert client.get("/shared").text == "(1,)"
+    finally:
+        visited.set()
+        assert health.gate.wait(DEADLINE)
 
 
 @row("`url_for`")

@@ -230,8 +230,8 @@ def test_uwsgi_hook_replaced_by_the_app(start: Start) -> None:
 
 
 def test_uwsgi_calls_hooks_of_python_too(start: Start) -> None:
-    """With --py-call-osafterfork Python's own hooks run in each worker, and change nothing."""
-    server = start("uwsgi", "served:app", "--py-call-osafterfork")
+    """With --py-call-uwsgi-fork-hooks Python's own hooks run in each worker, and change nothing."""
+    server = start("uwsgi", "served:app", "--py-call-uwsgi-fork-hooks")
     assert server.answers(200).answer == OK
     server.has_markers(2)
 

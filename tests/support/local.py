@@ -1,4 +1,4 @@
-"""Apps in this process: bare WSGI calls, steps that wait to be let go, siblings without a process."""
+"""Apps in this process: bare WSGI calls, steps that wait to be let go, siblings without one."""
 
 from __future__ import annotations
 
