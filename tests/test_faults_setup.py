@@ -93,7 +93,9 @@ def test_setup_hangs_in_one_of_three(serve: Serve, tmp_path: Path) -> None:
         prober.sees(30)
     assert {seen.answer for seen in prober.seen} == {NOT_READY}
     assert prober.slowest() < 2.0
-    assert "2 of 3" in server.get("/health?format=json").json()["output"]
+    told = server.get("/health?format=json").json()["workers"]
+    assert told["expected"] == 3
+    assert sorted(worker["state"] for worker in told["alive"]) == ["ready", "ready", "starting"]
     stage.withdraw("wait")
     server.answers(200)
 

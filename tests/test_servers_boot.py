@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def test_orphans_are_not_ready(start: Start, kind: str) -> None:
     server.answers(200)
     server.kill(server.pid)
     for path in ("/health", "/health/live", "/health/startup"):
-        eventually(lambda path=path: server.get(path).code, lambda code: code != 200)
+        eventually(partial(server.get, path), lambda seen: seen.code != 200, why=path)
     processes.send(signal.SIGKILL, *processes.in_session(server.pid))
 
 
@@ -241,7 +242,7 @@ def test_children_of_a_worker_are_none(start: Start) -> None:
     server = start("uwsgi", "forking:app")
     server.answers(200)
     seen = server.get("/fork").json()
-    assert processes.locks(seen["child"]) == []
+    eventually(lambda: processes.locks(seen["child"]), lambda locks: not locks)
     server.stage.order("wait")
     server.kill(seen["pid"])
     assert processes.running(seen["child"])

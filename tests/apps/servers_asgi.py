@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from a2wsgi import WSGIMiddleware
-from served import app as served
+from typing import Any
 
-app = WSGIMiddleware(served)
+from a2wsgi import WSGIMiddleware
+from served import app as flask_app
+
+wsgi: Any = flask_app
+app = WSGIMiddleware(wsgi)

@@ -9,7 +9,7 @@ from served import app
 if __name__ == "__main__" and sys.argv[1:]:
     how, port = sys.argv[1], int(sys.argv[2])
     if how == "waitress":
-        import waitress
+        import waitress  # type: ignore[import-untyped, unused-ignore]
 
         waitress.serve(app, host="127.0.0.1", port=port)
     else:

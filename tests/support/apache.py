@@ -68,7 +68,7 @@ def apache(
     stage = stage or Stage(home / "stage")
     root = os.geteuid() == 0
     path = [environment(home)["PYTHONPATH"], str(Path(flask.__file__).parents[1])]
-    reached = [home, stage.root, *os.pathsep.join(path).split(os.pathsep)]
+    reached: list[str | Path] = [home, stage.root, *os.pathsep.join(path).split(os.pathsep)]
     wrapper = public(*reached) if root else []
     program = shutil.which("apache2", path=f"{os.environ['PATH']}:/usr/sbin") or ""
     conf = home / "httpd.conf"

@@ -63,8 +63,9 @@ def no_listing(path: Any = ".") -> list[Any]:
     return _listdir(path)
 
 
-builtins.open = io.open = no_proc
+replaced: Any = no_proc
+builtins.open = io.open = replaced
 os.stat = no_dir_fd
-os.listdir = no_listing  # type: ignore[assignment]
+os.listdir = no_listing
 os.supports_dir_fd.clear()
 os.supports_fd.clear()
