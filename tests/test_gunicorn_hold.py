@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support import statedir
 from support.gunicorn import Serve
 from support.stage import Stage
 from support.waiting import eventually
@@ -99,7 +100,7 @@ def test_recycled_workers_lose_no_request(serve: Serve) -> None:
     """--max-requests with jitter, most of five workers ready: all answers are 200, none cold."""
     server = serve("served:app", "--max-requests", "6", "--max-requests-jitter", "6", workers=5)
     # Not by asking: probes are requests too, and would recycle workers before the gate opens.
-    server.has_markers(5, "ready")
+    eventually(lambda: list(statedir.ours(server.state).glob("v1-*/open")), why="the gate opens")
     health, work = [], []
     while len(server.stage.pids("finished")) < 5 + 6:
         for seen, path in ((health, "/health"), (work, "/work")):

@@ -79,6 +79,8 @@ def test_groups_are_servers_of_their_own(tmp_path: Path) -> None:
         (other,) = (pid for _, _, pid, _, expected, _ in names if expected == "1")
         stage.order(f"go.{other}")
         server.answers(200, "/other/health")
+        assert server.get("/other/health/startup").answer == OK
+        assert server.get("/health/startup").answer == NOT_READY
         assert server.get().answer == NOT_READY
         stage.withdraw("wait")
         server.answers(200)

@@ -95,8 +95,9 @@ class Watch:
 
     def _count_once(self, lifelines: Lifelines) -> Census:
         names = self.directory.names()
+        known = frozenset(self._census.markers)
         found = ((name, parse_marker(name)) for name in names)
-        markers = [m for name, m in found if m and self._lives(name, m, lifelines)]
+        markers = [m for name, m in found if m and self._lives(name, m, lifelines, known)]
         markers.sort(key=lambda marker: marker.age)
         return Census(
             tuple(markers),
@@ -122,9 +123,11 @@ class Watch:
     def _orphaned(self) -> bool:
         return self._master not in (os.getppid(), os.getpid())
 
-    def _lives(self, name: str, marker: Marker, lifelines: Lifelines) -> bool:
-        if lifelines.holds(marker.pid, marker.start):
-            return True
+    def _lives(
+        self, name: str, marker: Marker, lifelines: Lifelines, known: cabc.Container[Marker]
+    ) -> bool:
+        if marker in known and lifelines.holds(marker.pid, marker.start):
+            return True  # Seen locked before, by a process that still lives.
         if not marker_is_alive(self.directory, name, marker):
             return False
         # Asked again once its descriptor is open: its number may have been reused in between.
@@ -161,6 +164,8 @@ class Lifelines:
         """Watches a process; False when it cannot be watched."""
         if self._epoll is None:
             return False
+        if (pid, start) in self._fds:
+            return True
         try:
             fd = os.pidfd_open(pid)
         except OSError:
