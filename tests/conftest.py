@@ -20,6 +20,19 @@ if (HERE / "support" / "noskips.py").exists():
     pytest_plugins = ["support.noskips"]
 
 
+PROCESSES = ("test_benchmarks", "test_checks_", "test_faults_", "test_gunicorn_", "test_servers_")
+"""Modules that start real servers: the matrix, but for what every interpreter has to show."""
+EVERYWHERE = ("test_gunicorn_boot", "test_servers_platforms")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the tests of real servers into the matrix."""
+    for item in items:
+        module = item.path.stem
+        if module.startswith(PROCESSES) and module not in EVERYWHERE:
+            item.add_marker(pytest.mark.matrix)
+
+
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """Start gunicorns, see `support.gunicorn.Gunicorn`; they end with the test."""
