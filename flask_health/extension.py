@@ -10,8 +10,6 @@ import weakref
 import flask
 
 from . import config as configuration
-from .model.check import Check, CheckScope, Probe
-from .model.report import Report
 from .wiring import Wired, wire
 from .workers import steps
 from .workers.gate import Gate
@@ -21,6 +19,9 @@ from .workers.steps import Scope
 
 if t.TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from .model.check import CheckScope, Probe
+    from .model.report import Report
 
 F = t.TypeVar("F", bound=cabc.Callable[..., object])
 
@@ -184,14 +185,14 @@ class HealthCheck:
         name: str | None,
         fn: cabc.Callable[[], object],
         *,
-        probes: cabc.Sequence[Probe] = Check.probes,
-        critical: bool = Check.critical,
-        scope: CheckScope = Check.scope,
-        timeout: float = Check.timeout,
-        interval: float = Check.interval,
-        retry_interval: float = Check.retry_interval,
-        failure_threshold: int = Check.failure_threshold,
-        success_threshold: int = Check.success_threshold,
+        probes: cabc.Sequence[Probe] = ("ready",),
+        critical: bool = True,
+        scope: CheckScope = "server",
+        timeout: float = 5.0,
+        interval: float = 10.0,
+        retry_interval: float = 2.0,
+        failure_threshold: int = 3,
+        success_threshold: int = 1,
     ) -> None:
         """Registers a check, as :meth:`check` does; for ready-made ones.
 

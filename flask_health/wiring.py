@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import collections.abc as cabc
+import functools
 import inspect
 import logging
 import typing as t
@@ -12,27 +12,27 @@ import weakref
 import flask
 
 from .config import Config
-from .model.check import Check
-from .model.report import Report
 from .signals import status_changed
 from .web import paths
-from .web.about import About
 from .web.blueprint import make_blueprint
 from .web.details import Details
 from .web.early import Early
 from .web.probe import Probes
-from .web.teller import Teller
 from .workers import steps
-from .workers.board import Transition
 from .workers.gate import Gate, GateOptions
 from .workers.locate import locate
-from .workers.presence import Presence
-from .workers.registry import Registry
-from .workers.runner import Runner
 from .workers.server import next_ordinal
-from .workers.survey import survey
 from .workers.verdict import Verdict
 
+if t.TYPE_CHECKING:
+    from .model.check import Check
+    from .model.report import Report
+    from .web.teller import Teller
+    from .workers.board import Transition
+    from .workers.presence import Presence
+    from .workers.registry import Registry
+
+# Imported when first used, and not with the app: what runs checks, and what tells of details.
 log: logging.Logger = logging.getLogger("flask_health")
 
 
@@ -64,13 +64,19 @@ class Wired:
 
     def report(self, probe: str) -> Report:
         """The report behind the answers of a probe."""
+        from .workers.survey import survey
+
         return survey(self.gate, self.verdict, probe)
 
     def prepare(self, presence: Presence | None) -> None:
-        """Makes the runner of the checks; setup is about to begin."""
-        self.verdict.runner = Runner(
-            self._registry.checks, lambda check: self._call(check.function), presence, self._tell
-        )
+        """Makes the runner of the checks, if there are any; setup is about to begin."""
+        checks = self._registry.checks
+        if checks:
+            from .workers.runner import Runner
+
+            self.verdict.runner = Runner(
+                checks, lambda check: self._call(check.function), presence, self._tell
+            )
 
     def start(self) -> None:
         """Starts the checks; setup has finished in this worker."""
@@ -98,6 +104,8 @@ class Wired:
         def inside() -> object:
             with app.app_context():
                 if apart:
+                    import asyncio
+
                     return asyncio.run(t.cast("cabc.Coroutine[t.Any, t.Any, t.Any]", function()))
                 return app.ensure_sync(function)()
 
@@ -139,7 +147,14 @@ def wire(
     paths.check_room(app, ours, blueprint_name)
     wired = Wired(app, config, registry)
     details = Details(app, config, authorize)
-    teller = Teller(wired.report, details, About(app, config))
+
+    @functools.cache
+    def teller() -> Teller:
+        from .web.about import About
+        from .web.teller import Teller
+
+        return Teller(wired.report, details, About(app, config))
+
     probes = Probes(app.wsgi_app, wired.gate, wired.verdict, teller, Early(app, wired.gate, config))
     for path, what in ours.items():
         probes.add(path, probes.at(what))

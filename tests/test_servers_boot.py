@@ -90,7 +90,6 @@ def test_killed_worker_is_replaced(start: Start, kind: str) -> None:
     assert len(set(server.has_started(3))) == 3
 
 
-@pytest.mark.matrix
 @pytest.mark.parametrize(
     "line",
     [

@@ -11,7 +11,7 @@ from support.waiting import eventually
 
 OK, NOT_READY = (200, "ok"), (503, "not ready")
 
-pytestmark = [needs_apache, pytest.mark.matrix]  # the system's Python serves, whatever tests
+pytestmark = needs_apache
 
 
 @pytest.mark.parametrize("group", ["%{GLOBAL}", "other"])

@@ -15,6 +15,7 @@ from .mask import mask
 from .status import Status
 
 Probe = t.Literal["live", "ready", "startup"]
+PROBES: tuple[Probe, ...] = ("live", "ready", "startup")
 CheckScope = t.Literal["server", "worker"]
 
 

@@ -14,7 +14,7 @@ _VALUE = r"""(?:"(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|[^\s'",;&]+)"""
 _KEY = r"(?:password|passwd|pwd|secret(?:[_-]\w+)?|token|(?:api|access)[_-]?key|authorization)"
 
 _MASKS = tuple(
-    re.compile(f"(?P<keep>{before}){secret}", re.I)
+    f"(?P<keep>{before}){secret}"
     for before, secret in (
         # The password of a URL. A number that ends at a slash is a port.
         (r"[a-z][a-z0-9+.-]{0,30}://[^\s/:@]*:", r"(?!\d+(?:[/?#\s]|$))\S+(?=@)"),
@@ -27,7 +27,7 @@ _MASKS = tuple(
 def mask_secrets(text: str) -> str:
     """A text without the passwords and tokens in it."""
     for pattern in _MASKS:
-        text = pattern.sub(r"\g<keep>***", text)
+        text = re.sub(pattern, r"\g<keep>***", text, flags=re.IGNORECASE)
     return text
 
 

@@ -43,7 +43,7 @@ class Probes:
         app: WSGIApplication,
         gate: Gate,
         verdict: Verdict,
-        teller: Teller,
+        teller: cabc.Callable[[], Teller],
         early: Early,
     ) -> None:
         self.app = app
@@ -74,7 +74,7 @@ class Probes:
         """What answers one probe."""
         verdict, now = self._verdict, time.monotonic
         ask = {"live": verdict.live, "startup": verdict.startup}.get(probe, verdict.ready)
-        detailed = self.detailed(lambda environ: self._teller.probe(probe, environ))
+        detailed = self.detailed(lambda environ: self._teller().probe(probe, environ))
 
         def respond(
             environ: WSGIEnvironment, start_response: StartResponse
@@ -100,11 +100,11 @@ class Probes:
 
     def check(self, probe: str, name: str) -> Answer:
         """What answers one check of a probe."""
-        return self.detailed(lambda environ: self._teller.check(probe, name, environ))
+        return self.detailed(lambda environ: self._teller().check(probe, name, environ))
 
     def info(self) -> Answer:
         """What tells of the service itself."""
-        return self.detailed(lambda environ: self._teller.info("health", environ))
+        return self.detailed(lambda environ: self._teller().info("health", environ))
 
     def detailed(self, tell: cabc.Callable[[WSGIEnvironment], Told]) -> Answer:
         """What answers everything but a plain GET."""

@@ -8,12 +8,13 @@ import json
 import typing as t
 import urllib.parse
 
-from ..model.check import Result
-from ..model.report import Report
 from ..model.status import Status
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+    from ..model.check import Result
+    from ..model.report import Report
 
 Headers = list[tuple[str, str]]
 Answer = tuple[str, Headers, bytes]

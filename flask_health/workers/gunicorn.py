@@ -14,7 +14,6 @@ import collections.abc as cabc
 import contextlib
 import logging
 import os
-import signal
 import sys
 import time
 import types
@@ -161,6 +160,8 @@ def _beats_cover_boot() -> bool:
 
 def _note_signals(gates: list[Member]) -> None:
     """Has the gates told of a stop before gunicorn's own handler is."""
+    import signal  # Here: its enums cost every import of an app a millisecond.
+
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         with contextlib.suppress(ValueError):  # Not in the main thread: no handlers there.
             signal.signal(number, _teller(gates, signal.getsignal(number)))

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import multiprocessing
 import os
 import sys
 import time
@@ -57,7 +56,10 @@ def _uwsgi(stack: Stack) -> Server | None:
         return None
     server = _uwsgi_now(uwsgi)
     if not getattr(uwsgi, "has_threads", True):
-        log.error("uWSGI runs without threads, so setup cannot: set 'enable-threads = true'")
+        log.warning(
+            "uWSGI runs without threads: setup only goes on while a request is handled. Set "
+            "'enable-threads = true'"
+        )
     if server.role is Role.MASTER:
         _chain_post_fork(uwsgi)
     else:
@@ -116,7 +118,7 @@ def _granian(stack: Stack) -> Server | None:
     if not _caller(stack, "granian._internal", "load_target"):
         return None
     server = Server(kind="granian")
-    if multiprocessing.parent_process():  # Else its workers are threads of one process.
+    if _has_parent():  # Else its workers are threads of one process.
         master = _caller(stack, "granian.server.common", "startup", "_respawn_workers")
         wanted = master.f_locals["self"].workers if master else _granian_option()
         server = _worker("granian", wanted)
@@ -149,9 +151,15 @@ def _uvicorn(stack: Stack) -> Server | None:
 
 
 def _spawned(kind: str, workers: int, stack: Stack) -> Server:
-    server = _worker(kind, workers) if multiprocessing.parent_process() else Server(kind=kind)
+    server = _worker(kind, workers) if _has_parent() else Server(kind=kind)
     begin_when_loaded(server, stack, kind)
     return server
+
+
+def _has_parent() -> bool:
+    """Whether `multiprocessing` started this process; then it is loaded."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    return multiprocessing is not None and multiprocessing.parent_process() is not None
 
 
 def _waitress(stack: Stack) -> Server | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import collections.abc as cabc
-import math
 import typing as t
 
-from ..model.check import Check
-from .runner import PROBES
-from .steps import Step, check_name, check_signature, make_step, same_function
+from .steps import Step, make_step, same_function
 
-Registered = t.TypeVar("Registered", Step, Check)
+if t.TYPE_CHECKING:
+    from ..model.check import Check
+
+Registered = t.TypeVar("Registered", Step, "Check")
 
 
 class Registry:
@@ -40,6 +40,8 @@ class Registry:
 
     def add_check(self, function: object, name: str | None, **options: t.Any) -> Check:
         """Registers a check; see :func:`make_check`."""
+        from .checking import make_check
+
         check = make_check(function, name, **options)
         self._add(self._checks, check, "check", "health.check")
         if hasattr(function, "driver_timeout"):
@@ -59,66 +61,3 @@ class Registry:
                 f"name, with @{how}(name=...)?"
             )
         known[new.name.lower()] = new
-
-
-def make_check(
-    function: object,
-    name: str | None,
-    *,
-    probes: cabc.Sequence[str],
-    critical: bool,
-    scope: str,
-    timeout: float,
-    interval: float,
-    retry_interval: float,
-    failure_threshold: int,
-    success_threshold: int,
-) -> Check:
-    """A check, when all that was said of it is right.
-
-    :raises TypeError: for a function that cannot be called without arguments.
-    :raises ValueError: for anything else; the message has a line for each argument that is wrong,
-        with its value and what would be right.
-    """
-    if not callable(function):
-        raise TypeError(f"A check must be callable, not {function!r}")
-    name = check_name(function, name, "check")
-    check_signature(function, name, "Check")
-    wrong: list[tuple[str, object, str]] = []
-    if isinstance(probes, str) or not probes or not set(probes) <= set(PROBES):
-        wrong.append(("probes", probes, f"a sequence of {', '.join(map(repr, PROBES))}"))
-    if scope not in ("server", "worker"):
-        wrong.append(("scope", scope, "'server' or 'worker'"))
-    durations = {"timeout": timeout, "interval": interval, "retry_interval": retry_interval}
-    for key, value in durations.items():
-        if type(value) not in (int, float) or not 0 < value < math.inf:
-            wrong.append((key, value, "a number of seconds > 0"))
-    counts = {"failure_threshold": failure_threshold, "success_threshold": success_threshold}
-    for key, count in counts.items():
-        if type(count) is not int or count < 1:
-            wrong.append((key, count, "a whole number >= 1"))
-    if wrong:
-        raise ValueError(
-            "\n".join(
-                f"'{k}' of check '{name}' must be {right}, not {v!r}." for k, v, right in wrong
-            )
-        )
-    if "live" in probes and getattr(function, "network", False):
-        raise ValueError(
-            f"Check '{name}' asks another process and cannot be part of 'live': when a dependency "
-            "is down, restarting every process that uses it makes things worse. Use 'ready'."
-        )
-    return Check(
-        name=name,
-        function=function,
-        probes=t.cast(t.Any, tuple(dict.fromkeys(probes))),
-        critical=bool(critical),
-        scope=t.cast(t.Any, scope),
-        timeout=float(timeout),
-        interval=float(interval),
-        retry_interval=float(min(retry_interval, interval)),
-        failure_threshold=failure_threshold,
-        success_threshold=success_threshold,
-        component_type=getattr(function, "component_type", ""),
-        measurement=getattr(function, "measurement", ""),
-    )

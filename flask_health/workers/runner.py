@@ -26,10 +26,10 @@ import weakref
 
 from ..exceptions import Degraded
 from ..model.check import (
+    PROBES,
     Check,
     History,
     Outcome,
-    Probe,
     Result,
     advance,
     judge,
@@ -98,9 +98,6 @@ class Outlook:
     def is_fresh(self, probe: str) -> bool:
         """Whether no result that may fail a probe has become stale."""
         return time.monotonic() < self.good_until[probe]
-
-
-PROBES: tuple[Probe, ...] = ("live", "ready", "startup")
 
 
 class Runner:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import signal
 import sys
 import threading
 import time
@@ -28,7 +27,8 @@ FAILED_ALONE = 1
 UWSGI_FAILED_APP = 22
 """uWSGI's own exit status for an app that cannot be loaded."""
 
-DEVELOPMENT_SERVERS = frozenset({"waitress.server", "werkzeug.serving"})
+IN_SCRIPTS = frozenset({"waitress.server", "werkzeug.serving", "werkzeug._reloader"})
+"""Modules of servers that a script may call."""
 
 
 def begin_when_loaded(server: Server, stack: list[types.FrameType], loader: str) -> None:
@@ -97,19 +97,21 @@ def end(server: Server) -> int | None:
         options = sys.modules["uwsgi"].opt
         if options.get("lazy-apps") and options.get("need-app"):
             return UWSGI_FAILED_APP
-        _signal_master(server, signal.SIGINT)
+        _signal_master(server, "SIGINT")
     if server.kind == "uvicorn":
-        _signal_master(server, signal.SIGTERM)
+        _signal_master(server, "SIGTERM")
     return FAILED
 
 
-def _signal_master(server: Server, number: int) -> None:
+def _signal_master(server: Server, name: str) -> None:
     if server.master not in (os.getpid(), 0, 1):
+        import signal
+
         with contextlib.suppress(OSError):
-            os.kill(server.master, number)
+            os.kill(server.master, getattr(signal, name))
 
 
 def _main_thread_serves() -> bool:
     """Whether this is a script that serves, as with `app.run()`: not a test that only calls us."""
     main = sys._current_frames().get(threading.main_thread().ident or 0)
-    return any(frame.f_globals.get("__name__") in DEVELOPMENT_SERVERS for frame in frames(main))
+    return any(frame.f_globals.get("__name__") in IN_SCRIPTS for frame in frames(main))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+import typing as t
 
 from ..model import judge
 from ..model.server import Census
 from .gate import Gate
-from .runner import Runner
+
+if t.TYPE_CHECKING:
+    from .runner import Runner
 
 REMEMBERED = 0.05
 """Seconds that an `ok` is believed without asking the kernel. A "not ready" never is."""
@@ -17,7 +20,7 @@ class Verdict:
     """What this process answers to the probes of one app. It reads, it never works.
 
     :ivar good_until: until when, on the monotonic clock, readiness is known to be good.
-    :ivar runner: what the checks have come to; None before setup begins.
+    :ivar runner: what the checks have come to; None without checks, and before setup begins.
     """
 
     def __init__(self, gate: Gate) -> None:
@@ -70,8 +73,8 @@ class Verdict:
         directory says so: all of them change their minds at the same instant.
         """
         runner, census = self.runner, self._judged[0]
-        if runner is None or not runner.checks:
-            return runner is not None
+        if runner is None:
+            return True
         if census is None:
             return runner.outlook.allows("ready")
         return census.allowed and runner.outlook.is_fresh("ready")
@@ -89,6 +92,4 @@ class Verdict:
 
     def _started(self) -> bool:
         census = self._gate.census
-        return (census is not None and census.started) or (
-            self.runner is not None and self.runner.started
-        )
+        return self.runner is None or self.runner.started or (census is not None and census.started)
