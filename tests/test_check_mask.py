@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 
 from flask_health.model.mask import LONGEST, mask
 
-SECRET = "hunter2"
-
 
 @pytest.mark.parametrize(
     ("text", "masked"),
@@ -68,6 +66,7 @@ def test_everything_else_is_left(text: str) -> None:
 def test_a_reason_is_one_line_and_not_endless() -> None:
     """White space becomes single spaces; what is too long is cut, and shows that."""
     assert mask(" one\n\ttwo\r\n three ") == "one two three"
+    assert mask("\x1b[31mred\x1b[0m\x00") == "[31mred [0m"
     assert mask("x" * LONGEST) == "x" * LONGEST
     assert mask("x" * (LONGEST + 1)) == "x" * (LONGEST - 1) + "…"
 

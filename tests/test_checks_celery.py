@@ -41,23 +41,22 @@ def _check(app: Celery, *args: Any, **options: Any) -> celery:
 class Worker(Backend):
     """A Celery worker that has no task."""
 
+    user = ""  # the interpreter may be where another cannot reach it
+
     def __init__(self, broker: Redis) -> None:
         self.need = broker.need  # type: ignore[misc]
         super().__init__()
         self._url = _url(broker)
 
-    def _as_user(self) -> list[str]:
-        return []  # the interpreter may be where another user cannot reach it
-
     def environment(self) -> dict[str, str]:
         return {"CELERY_BROKER_URL": self._url}
 
     def command(self) -> list[str]:
-        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        return [sys.executable, "-m", "celery", "worker", "--pool=solo", *quiet, "-n", "one@here"]
+        words = "worker --pool=solo --without-gossip --without-mingle --loglevel=INFO"
+        return [sys.executable, "-m", "celery", *words.split(), "--hostname=one@here"]
 
     def answers(self) -> bool:
-        return "celery@" in self.log() or " ready." in self.log()
+        return "one@here ready." in self.log()
 
 
 @pytest.fixture
@@ -69,15 +68,18 @@ def worker(broker: Redis) -> Iterator[Worker]:
 def test_follows_a_worker_that_stops_dies_and_returns(app: Celery, worker: Worker) -> None:
     """Nobody answers, or somebody does."""
     check = _check(app)
+    check.timeout = 3.0
     eventually(lambda: passes(check), why="the worker answers")
     assert check() == (1, "workers")
-    silence = "0 of at least 1 Celery workers answered within 1.6 s"
+    silence = "0 of at least 1 Celery workers answered within"
     with worker.frozen():
-        assert str(failure(check)) == silence
+        assert silence in str(failure(check))
     eventually(lambda: passes(check))
-    assert str(failure(_check(app, min_workers=2))).startswith("1 of at least 2 Celery workers")
+    two = _check(app, min_workers=2)
+    two.timeout = 3.0
+    assert str(failure(two)).startswith("1 of at least 2 Celery workers answered")
     worker.kill()
-    assert str(failure(check)) == silence
+    assert silence in str(failure(check))
     worker.start()
     eventually(lambda: passes(check), why="the worker answers again")
 
@@ -90,7 +92,7 @@ def test_follows_a_broker_that_stops_dies_and_returns(app: Celery, broker: Redis
     with broker.frozen():
         assert isinstance(told := failure(check), TimeoutError)
         assert "Celery's broker at redis://" in str(told)
-        assert f"127.0.0.1:{broker.port}/0: no answer within 1.6 s" in str(told)
+        assert f"127.0.0.1:{broker.port}/0: no answer after " in str(told)
     eventually(lambda: passes(check))
     broker.kill()
     assert "refused" in str(failure(check))
@@ -125,10 +127,16 @@ def test_length_of_a_queue_is_observed(
         check()
 
 
-def test_missing_queue_is_told(app: Celery) -> None:
-    """On Redis that is also an empty one to which nothing was ever sent."""
-    check = _check(app, "nowhere", min_workers=0)
-    assert "no queue 'nowhere'" in str(failure(check))
+def test_empty_queue_on_redis_passes(app: Celery) -> None:
+    """Redis knows no empty queue: it is not there when its last message is taken."""
+    assert _check(app, "empty", min_workers=0)() == (0, "messages")
+
+
+def test_what_is_no_queue_is_told(app: Celery) -> None:
+    """Redis' own words about a key of another kind."""
+    with app.connection_for_write() as connection:
+        connection.default_channel.client.set("text", "x")
+    assert "WRONGTYPE" in str(failure(_check(app, "text", min_workers=0)))
 
 
 @pytest.mark.parametrize(

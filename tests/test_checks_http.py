@@ -117,7 +117,7 @@ def test_silence_is_told_in_time(beginning: bytes) -> None:
         told = failure(_check(f"http://127.0.0.1:{port}/"))
         over.set()
     assert isinstance(told, TimeoutError)
-    assert "no answer within 0.8 s" in str(told)
+    assert "no answer after " in str(told)
 
 
 def test_drip_is_told_in_time() -> None:

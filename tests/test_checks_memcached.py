@@ -50,7 +50,7 @@ def test_follows_a_server_that_stops_dies_and_returns(
     with server.frozen():
         for _ in "idle", "new":
             assert isinstance(told := failure(check), TimeoutError)
-            assert f"memcached at 127.0.0.1:{server.port}: no answer within 0.8 s" in str(told)
+            assert f"memcached at 127.0.0.1:{server.port}: no answer after " in str(told)
     eventually(lambda: passes(check))
     server.kill()
     failure(check)  # of a pool: the connection that the server closed
@@ -90,10 +90,10 @@ def test_plain_client_is_left_alone(server: Memcached) -> None:
     check()
     assert client.sock is None
     client.set("key", "value")
-    before = client.sock
+    before, open_before = client.sock, client.stats()[b"curr_connections"]
     check()
     assert client.sock is before
-    assert client.stats()[b"curr_connections"] == 2  # one is memcached's own
+    eventually(lambda: client.stats()[b"curr_connections"] == open_before, why="its own is closed")
     client.close()
 
 

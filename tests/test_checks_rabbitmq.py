@@ -108,7 +108,7 @@ def test_follows_a_server_that_stops_dies_and_returns(server: RabbitMQ) -> None:
     with server.frozen():
         assert isinstance(told := failure(check), TimeoutError)
         place = f"RabbitMQ at amqp://guest:**@127.0.0.1:{server.port}//"
-        assert f"{place}: no answer within 1.6 s" in str(told)
+        assert f"{place}: no answer after " in str(told)
     eventually(lambda: passes(check))
     server.kill()
     assert "refused" in str(failure(check))

@@ -38,7 +38,7 @@ def test_follows_a_server_that_stops_dies_and_returns(server: Memcached) -> None
     with server.frozen():
         accepts()  # by the kernel
         assert isinstance(told := failure(speaks), TimeoutError)
-        assert f"127.0.0.1:{server.port}: no answer within 0.4 s" in str(told)
+        assert f"127.0.0.1:{server.port}: no answer after " in str(told)
     eventually(lambda: passes(speaks))
     server.kill()
     assert "refused" in str(failure(accepts))

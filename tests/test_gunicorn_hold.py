@@ -117,6 +117,8 @@ def test_stopped_ready_worker_is_replaced_unnoticed(serve: Serve) -> None:
     server.answers(200)
     frozen = server.workers()[0]
     with server.prober() as prober, server.load() as load:
+        # gunicorn's timeout holds for a worker from its first turn of the accept loop.
+        eventually(load.pids, lambda pids: frozen in pids)
         with prober.paused(), load.paused():
             server.signal(signal.SIGSTOP, frozen)
         eventually(server.workers, lambda pids: frozen not in pids and len(pids) == 3)

@@ -7,14 +7,18 @@ import typing as t
 from ._rabbitmq import Length, connected
 from .readymade import Deadline, ReadyMade, count
 
+CLOSING = 1.0
+"""Seconds that kombu may take to close a connection to Redis on which it waits for messages."""
+
 
 class celery(ReadyMade):
     """Passes when workers answer a ping; observes how many did, or the length of a queue.
 
     It waits for `min_workers` answers and not for more, so the number observed is at most that.
     A worker of the `solo` pool does not answer while a task runs. Each call opens a connection to
-    the broker with the app's settings and this check's limits, and closes it. With brokers other
-    than RabbitMQ and Redis the broker's own settings bound a call.
+    the broker with the app's settings and this check's limits, and closes it; with Redis that may
+    take a second, so that a timeout below 2.5 s may be overrun when no worker answers. With
+    brokers other than RabbitMQ and Redis the broker's own settings bound a call.
 
     :param app: the `celery.Celery`.
     :param queue: the queue whose waiting messages are counted.
@@ -50,19 +54,20 @@ class celery(ReadyMade):
         with self._asking(f"Celery's broker at {settings.as_uri()}"):
             deadline = Deadline(self.driver_timeout)
             with connected(settings, deadline) as connection:
-                length = self.length.of(connection.default_channel) if self.length else 0
-                answered = self._answers(connection, deadline) if self.min_workers else 0
+                length = self.length.of(connection) if self.length else 0
+                patience = max(deadline.left() - CLOSING, deadline.left() / 2)
+                answered = self._answers(connection, patience) if self.min_workers else 0
         if answered < self.min_workers:
             few = f"{answered} of at least {self.min_workers} Celery workers answered"
-            raise RuntimeError(f"{few} within {self.driver_timeout:.3g} s")
+            raise RuntimeError(f"{few} within {patience:.1f} s")
         if self.length:
             self.length.judge(length)
         return (length, "messages") if self.length else (answered, "workers")
 
-    def _answers(self, connection: t.Any, deadline: Deadline) -> int:
-        # Celery waits this long for each answer anew, and none is late when one is
-        patience = deadline.left() / self.min_workers
+    def _answers(self, connection: t.Any, patience: float) -> int:
         replies = self.app.control.ping(
-            timeout=patience, limit=self.min_workers, connection=connection
+            timeout=patience / self.min_workers,  # Celery waits this long for each answer anew
+            limit=self.min_workers,
+            connection=connection,
         )
         return len({name for reply in replies or [] for name in reply})

@@ -51,8 +51,10 @@ class rabbitmq(ReadyMade):
             self._asking(_where(self.settings)),
             connected(self.settings, Deadline(self.driver_timeout)) as connection,
         ):
-            channel = connection.default_channel
-            length = self.length.of(channel) if self.length else 0
+            if self.length:
+                length = self.length.of(connection)
+            else:
+                connection.channel().close()
         took = time.perf_counter() - began
         if self.length:
             self.length.judge(length)
@@ -71,9 +73,20 @@ class Length:
         if self.most is not None and self.warn is not None and self.warn > self.most:
             raise ValueError(f"'warn_length' ({warn}) must not exceed 'max_length' ({most}).")
 
-    def of(self, channel: t.Any) -> int:
-        """How many messages wait; raises when there is no such queue."""
-        return int(channel.queue_declare(self.queue, passive=True).message_count)
+    def of(self, connection: t.Any) -> int:
+        """How many messages wait.
+
+        On RabbitMQ it raises when there is no such queue; on Redis, for one, an empty queue does
+        not exist.
+        """
+        try:
+            found = connection.default_channel.queue_declare(self.queue, passive=True)
+        except connection.channel_errors as error:
+            unknown = str(getattr(error, "reply_code", "")) == "404"
+            if unknown and connection.transport.driver_type != "amqp":
+                return 0
+            raise
+        return int(found.message_count)
 
     def judge(self, length: int) -> None:
         """Raise when it is too long."""

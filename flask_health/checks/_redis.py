@@ -37,10 +37,8 @@ class redis(Timed):
         self.client = client
 
     def _ask(self) -> None:
-        import redis as driver
-
         pool = self.client.connection_pool
-        with self._asking(_where(pool), driver.TimeoutError):
+        with self._asking(_where(pool)):
             deadline = Deadline(self.driver_timeout)
             _try_apart(pool, deadline)
             connection = _borrow(pool)
@@ -55,9 +53,10 @@ def _try_apart(pool: t.Any, deadline: Deadline) -> None:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    limits = dict.fromkeys(("socket_connect_timeout", "socket_timeout"), deadline.left())
-    settings = {**pool.connection_kwargs, **limits, "retry": Retry(NoBackoff(), 0)}
+    settings = {**pool.connection_kwargs, "retry": Retry(NoBackoff(), 0)}
     connection = pool.connection_class(**settings)
+    # not among the settings: for unix sockets redis-py 5.0 forgets them
+    connection.socket_connect_timeout = connection.socket_timeout = deadline.left()
     try:
         connection.connect()
         _ping(connection, deadline)

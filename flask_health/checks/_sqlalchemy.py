@@ -10,7 +10,7 @@ import time
 import typing as t
 from collections.abc import Iterator
 
-from .readymade import Deadline, Timed, text
+from .readymade import Deadline, Timed, is_late, text
 
 _POOL_PATIENCE = 0.02
 """Seconds between two looks at a pool that has no connection free."""
@@ -136,8 +136,7 @@ def _own_words(error: Exception) -> str:
 
 def _ran_out(error: Exception, deadline: Deadline) -> bool:
     """Whether the time was up, whoever noticed."""
-    told = _own_words(error).lower()
-    if isinstance(error, TimeoutError) or "timeout" in told or "timed out" in told:
+    if is_late(getattr(error, "orig", None) or error):  # not by what the statement is called
         return True
     try:
         deadline.left()
@@ -161,8 +160,11 @@ def _await_free(pool: t.Any, deadline: Deadline) -> None:
 
 @contextlib.contextmanager
 def _limited(connection: t.Any, deadline: Deadline) -> Iterator[None]:
-    """Let the database itself give up in time, where it can be told to for this use only."""
-    milliseconds = max(int(deadline.left() * 1000), 1)
+    """Let the database itself give up in time, where it can be told to for this use only.
+
+    A little before our own deadline, so that the connection survives.
+    """
+    milliseconds = max(int(deadline.left() * 900), 1)
     name = connection.dialect.name
     if name == "postgresql":
         connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
@@ -229,11 +231,14 @@ def _watch(engine: t.Any) -> None:
     engine.dialect.do_ping = do_ping
 
 
-def _limit_connect(dialect: t.Any, record: t.Any, arguments: t.Any, named: t.Any) -> None:
+def _limit_connect(dialect: t.Any, record: t.Any, arguments: t.Any, named: t.Any) -> t.Any:
+    """Connect for the check, or None: let SQLAlchemy do it as ever."""
     deadline = getattr(_thread, "deadline", None)
-    if deadline is None:
-        return
-    left = deadline.left()
-    if dialect.driver in _CONNECT_TIMEOUT:
-        least = 2 if dialect.name == "postgresql" else 1  # libpq waits no shorter
-        named["connect_timeout"] = max(int(left), least)
+    if deadline is None or dialect.driver not in _CONNECT_TIMEOUT:
+        return None
+    least = 2 if dialect.name == "postgresql" else 1  # libpq waits no shorter
+    limit = max(int(deadline.left()), least)
+    own = int(named.get("connect_timeout") or 0)
+    # not into `named` itself: before 2.1 SQLAlchemy keeps it for the next connection
+    chosen = {**named, "connect_timeout": min(own or limit, limit)}
+    return dialect.connect(*arguments, **chosen)

@@ -43,20 +43,20 @@ class ReadyMade(abc.ABC):
         """The observed value with its unit; raises when it fails."""
 
     @contextlib.contextmanager
-    def _asking(self, what: str, *timeouts: type[Exception]) -> Iterator[None]:
+    def _asking(self, what: str) -> Iterator[None]:
         """Say in one line, without a secret, what went wrong while `what` was asked.
 
-        :param timeouts: what the driver raises, besides TimeoutError, when its time is up.
+        Within the block a ValueError is an answer, but a wrong one.
         """
-        late: tuple[type[Exception], ...] = (TimeoutError, *timeouts)
+        began = time.monotonic()
         try:
             yield
         except Degraded:
             raise
-        except late as error:
-            limit = f"no answer within {self.driver_timeout:.3g} s"
-            raise TimeoutError(f"{what}: {limit} ({told(error)})") from None
         except Exception as error:
+            if is_late(error):
+                after = f"no answer after {time.monotonic() - began:.1f} s"
+                raise TimeoutError(f"{what}: {after} ({told(error)})") from None
             raise ConnectionError(f"{what}: {told(error)}") from None
 
 
@@ -98,6 +98,14 @@ class Deadline:
         if left <= 0:
             raise TimeoutError("timed out")
         return left
+
+
+def is_late(error: Exception) -> bool:
+    """Whether the time was up. Most drivers have exceptions of their own for that."""
+    if isinstance(error, ValueError):
+        return False
+    words = str(error).lower()
+    return isinstance(error, TimeoutError) or "timed out" in words or "timeout" in words
 
 
 def told(error: BaseException) -> str:

@@ -116,7 +116,8 @@ def advance(history: History | None, outcome: Outcome, check: Check) -> History:
             outcome.time if failed else None,
         )
     failures = history.failures + 1 if failed else 0
-    down_since = (history.down_since or outcome.time) if failed else None
+    began = outcome.time if history.down_since is None else history.down_since
+    down_since = began if failed else None
     was_down = history.status is Status.FAIL
     streak = history.streak + 1 if failed is not was_down else 0
     needed = check.success_threshold if was_down else check.failure_threshold

@@ -7,7 +7,7 @@ import dataclasses
 
 from .check import Result
 from .server import Marker
-from .status import Status, worst
+from .status import SEVERITY, Status, worst
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,14 +60,16 @@ class Report:
     notes: tuple[str, ...] = ()
 
     def excluding(self, names: cabc.Iterable[str]) -> Report:
-        """The same report, its status without some checks. The server is never left out."""
+        """The same report, its status without some checks. The server is never left out, and a
+        name that is no check changes nothing.
+        """
         excluded = frozenset(names)
         counted = [r for r in self.results if r.name not in excluded]
-        return dataclasses.replace(
-            self,
-            status=worst([self.server, aggregate(self.probe, counted)]),
-            excluded=excluded,
-        )
+        status = self.status
+        if len(counted) < len(self.results):
+            without = worst([self.server, aggregate(self.probe, counted)])
+            status = max(status, without, key=SEVERITY.index)
+        return dataclasses.replace(self, status=status, excluded=excluded)
 
 
 def aggregate(probe: str, results: cabc.Iterable[Result]) -> Status:

@@ -63,12 +63,13 @@ class Board:
     def read(self) -> dict[str, History] | None:
         """The published histories by check; None when there are none newer than those read."""
         content = _parse(self._presence.directory.read(self._path(RESULTS)))
-        sequence = content.get("sequence", 0)
-        if not isinstance(sequence, int) or sequence <= self._sequence:
+        sequence = _sequence(content)
+        if sequence <= self._sequence:
             return None
         self._sequence, self.writer = sequence, content.get("pid", 0)
         found = {}
-        for name, members in content.get("checks", {}).items():
+        checks = content.get("checks")
+        for name, members in checks.items() if isinstance(checks, dict) else ():
             try:
                 found[name] = _history(members)
             except (KeyError, TypeError, ValueError):
@@ -80,8 +81,8 @@ class Board:
 
         :raises OSError: when it cannot; the last publication stays.
         """
-        latest = _parse(self._presence.directory.read(self._path(RESULTS))).get("sequence", 0)
-        self._sequence = max(latest, self._sequence) + 1
+        latest = _parse(self._presence.directory.read(self._path(RESULTS)))
+        self._sequence = max(_sequence(latest), self._sequence) + 1
         self.writer = os.getpid()
         self._write(
             RESULTS,
@@ -126,6 +127,11 @@ def _parse(text: str) -> dict[str, t.Any]:
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _sequence(content: dict[str, t.Any]) -> int:
+    sequence = content.get("sequence")
+    return sequence if isinstance(sequence, int) else 0
 
 
 def _history(members: dict[str, t.Any]) -> History:

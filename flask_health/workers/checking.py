@@ -34,7 +34,7 @@ def make_check(
     name = check_name(function, name, "check")
     check_signature(function, name, "Check")
     wrong: list[tuple[str, object, str]] = []
-    if isinstance(probes, str) or not probes or not set(probes) <= set(PROBES):
+    if not _are_probes(probes):
         wrong.append(("probes", probes, f"a sequence of {', '.join(map(repr, PROBES))}"))
     if scope not in ("server", "worker"):
         wrong.append(("scope", scope, "'server' or 'worker'"))
@@ -70,4 +70,13 @@ def make_check(
         success_threshold=success_threshold,
         component_type=getattr(function, "component_type", ""),
         measurement=getattr(function, "measurement", ""),
+    )
+
+
+def _are_probes(value: object) -> bool:
+    return (
+        isinstance(value, cabc.Collection)
+        and not isinstance(value, str)
+        and bool(value)
+        and all(probe in PROBES for probe in value)
     )

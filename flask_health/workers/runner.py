@@ -49,7 +49,9 @@ TICK = 0.1
 """Seconds between two looks at what others have published, and at what is due."""
 
 PUBLISH_AFTER = 1.0
-"""Seconds that results without a change of status may wait for their publication."""
+"""Seconds that results without a change of status may wait for their publication, at most: half of
+an interval when that is shorter.
+"""
 
 UNPUBLISHED = "unpublished"
 """The name by which a leader says that it cannot publish: then each worker runs all checks."""
@@ -71,6 +73,7 @@ class Slot:
     :ivar started: when the run in progress began; None between runs.
     :ivar given_up: whether that run has been reported as timed out.
     :ivar slow: whether the last run took more than half of its time.
+    :ivar stands_in: whether this worker runs it in the place of a leader that is late.
     """
 
     check: Check
@@ -78,6 +81,7 @@ class Slot:
     started: float | None = None
     given_up: bool = False
     slow: bool = False
+    stands_in: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +132,7 @@ class Runner:
         self._leadership: Lock | None = None
         self._told = Telling(tell)
         self._woken = threading.Event()
+        self._random = random.Random()  # The app's own row of random numbers stays as it is.
         self._ended: collections.deque[tuple[Slot, Outcome]] = collections.deque()
         self._changed = False
         self._opened_at: float | None = None
@@ -260,6 +265,9 @@ class Runner:
         for name, history in (found or {}).items():
             slot = self._slots.get(name)
             if slot and slot.check.scope == "server":
+                known = self.histories.get(name)
+                if known is None or known.last.time != history.last.time:
+                    slot.stands_in = False  # Somebody else is at it.
                 self.histories[name] = history
         return found is not None
 
@@ -269,8 +277,9 @@ class Runner:
         history = self.histories.get(slot.check.name)
         if history is None:
             return self._cannot_be_told()
-        late = time.time() - history.last.time > slot.check.late_after
-        return late or self._cannot_be_told()
+        if time.time() - history.last.time > slot.check.late_after:
+            slot.stands_in = True
+        return slot.stands_in or self._cannot_be_told()
 
     def _cannot_be_told(self) -> bool:
         return self._presence is not None and self._presence.directory.exists(UNPUBLISHED)
@@ -328,12 +337,17 @@ class Runner:
         before = self.histories.get(name)
         after = self.histories[name] = advance(before, outcome, slot.check)
         if after.settled and slot.started is None:
-            slot.due = now + slot.check.interval * random.uniform(1 - JITTER, 1)
+            slot.due = now + slot.check.interval * self._random.uniform(1 - JITTER, 1)
         old = before.status if before else Status.PASS
         if old is not after.status:
             self._report(slot.check, old, before, after)
-        urgent = before is None or old is not after.status
-        self._publish_at = now if urgent else self._publish_at or now + PUBLISH_AFTER
+        urgent = (
+            before is None
+            or old is not after.status
+            or outcome.time - before.last.time > slot.check.stale_after
+        )
+        delay = 0.0 if urgent else min(PUBLISH_AFTER, slot.check.interval / 2)
+        self._publish_at = min(self._publish_at or math.inf, now + delay)
         self._changed = True
 
     def _report(self, check: Check, old: Status, before: History | None, after: History) -> None:

@@ -194,5 +194,15 @@ def call_natively(function: cabc.Callable[[], object]) -> object:
         return function()
     import gevent
 
+    def caught() -> tuple[object, BaseException | None]:
+        # gevent prints what leaves a function of its pool, each time and with all that it says.
+        try:
+            return function(), None
+        except BaseException as error:
+            return None, error
+
     context = contextvars.copy_context()
-    return gevent.get_hub().threadpool.apply(context.run, (function,))
+    result, error = gevent.get_hub().threadpool.apply(context.run, (caught,))
+    if error is not None:
+        raise error
+    return result

@@ -7,6 +7,7 @@ from ..model.mask import mask
 from ..model.report import Report, StepReport, aggregate
 from ..model.status import Status, worst
 from .gate import Gate
+from .runner import Runner
 from .steps import Progress
 from .verdict import Verdict
 
@@ -14,8 +15,12 @@ from .verdict import Verdict
 def survey(gate: Gate, verdict: Verdict, probe: str) -> Report:
     """The report of a probe now."""
     good = verdict.good(probe)
-    server, reason = _server(gate, verdict, probe)
     runner = verdict.runner
+    server, reason = _server(gate, verdict, probe)
+    if probe == "ready" and runner and not good and server is not Status.FAIL:
+        elsewhere = _failing_elsewhere(runner)
+        if elsewhere:
+            server, reason = Status.FAIL, elsewhere
     results = tuple(runner.results(probe)) if runner else ()
     status = worst([server, aggregate(probe, results)]) if good else Status.FAIL
     census = gate.census
@@ -47,6 +52,18 @@ def _server(gate: Gate, verdict: Verdict, probe: str) -> tuple[Status, str]:
     if good:
         return Status.PASS, ""
     return Status.FAIL, judge.reason(census, least) if census else _local_reason(gate)
+
+
+def _failing_elsewhere(runner: Runner) -> str:
+    """What readiness fails for, although it is not among its checks; empty when nothing is."""
+    parts = ("live",) if runner.started else ("live", "startup")
+    failing = [
+        f"{part} check '{result.name}' fails: {result.output}"
+        for part in parts
+        for result in runner.results(part)
+        if "ready" not in result.check.probes and result.counts_as is Status.FAIL
+    ]
+    return "; ".join(failing)
 
 
 def _describe(progress: Progress) -> StepReport:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flask_health.model.check import Check, Result
+from flask_health.model.server import WorkerState
 from flask_health.workers.board import Transition
 from flask_health.workers.presence import Presence
 from flask_health.workers.runner import Runner
@@ -109,16 +110,14 @@ def check(function: Callable[[], object], name: str = "database", **options: Any
 
 
 @contextmanager
-def workers(base: Path, number: int = 2) -> Iterator[list[Presence]]:
+def workers(base: Path, number: int = 2, opened: bool = True) -> Iterator[list[Presence]]:
     """Workers of one server whose gate is open: real files and locks, one process."""
-    parent = os.getpid()
-    made = [sibling(base, "boot", age, number, parent) for age in range(1, number + 1)]
+    made = [sibling(base, "boot", age, number, os.getpid()) for age in range(1, number + 1)]
     try:
-        from flask_health.model.server import WorkerState
-
         for presence in made:
             presence.say(WorkerState.READY)
-        made[0].decide("open")
+        if opened:
+            made[0].decide("open")
         yield made
     finally:
         for presence in made:
