@@ -23,13 +23,17 @@ if (HERE / "support" / "noskips.py").exists():
 PROCESSES = ("test_benchmarks", "test_checks_", "test_faults_", "test_gunicorn_", "test_servers_")
 """Modules that start real servers: the matrix, but for what every interpreter has to show."""
 EVERYWHERE = ("test_gunicorn_boot", "test_servers_platforms")
+BACKENDS = ("alembic", "celery", "memcached", "rabbitmq", "redis", "sqlalchemy")
+"""What the ready-made checks ask that has to be installed and started first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests of real servers into the matrix."""
+    """Puts the tests of real servers into the matrix, or among those of the backends."""
     for item in items:
         module = item.path.stem
-        if module.startswith(PROCESSES) and module not in EVERYWHERE:
+        if module.removeprefix("test_checks_") in BACKENDS:
+            item.add_marker(pytest.mark.backends)
+        elif module.startswith(PROCESSES) and module not in EVERYWHERE:
             item.add_marker(pytest.mark.matrix)
 
 

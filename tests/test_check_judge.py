@@ -132,7 +132,9 @@ def test_a_check_that_has_not_run_fails() -> None:
         assert result.output == "not run yet"
 
 
-@pytest.mark.parametrize(("age", "status"), [(0.0, PASS), (25.0, PASS), (25.1, FAIL), (3600.0, FAIL)])
+@pytest.mark.parametrize(
+    ("age", "status"), [(0.0, PASS), (25.0, PASS), (25.1, FAIL), (3600.0, FAIL)]
+)
 def test_a_result_is_believed_for_two_intervals_and_a_timeout(age: float, status: Status) -> None:
     """An older one is stale: fail, with its age (D08)."""
     result = judge(check(), after("S", check()), age)

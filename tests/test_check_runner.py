@@ -14,7 +14,7 @@ from support.local import DEADLINE, Answer, call, make_app
 from support.waiting import eventually
 
 from flask_health import Degraded, HealthCheck, Status, status_changed
-from flask_health.model.check import Check, Outcome
+from flask_health.model.check import Outcome
 
 FAIL, WARN, PASS = Status.FAIL, Status.WARN, Status.PASS
 

@@ -297,7 +297,16 @@ def test_a_stranger_reads_no_name(failing: Service, key: dict[str, str]) -> None
         assert answer.code in (200, 404, 503)
         assert len(answer.body) < 4096
         told = f"{answer.headers} {answer.body.decode()}"
-        for secret in ("bad", "lags", "hint", "db-7", "OSError", "shop", "python", str(os.getpid())):
+        for secret in (
+            "bad",
+            "lags",
+            "hint",
+            "db-7",
+            "OSError",
+            "shop",
+            "python",
+            str(os.getpid()),
+        ):
             assert secret not in told.replace("exclude=bad", ""), (path, query, told)
 
 
@@ -355,7 +364,7 @@ def test_info_tells_what_runs() -> None:
     assert worker["memory"] > 10_000_000
     assert worker["threads"] >= 1
     assert worker["files"] >= 3
-    assert 0.0 <= worker["cpu"]
+    assert worker["cpu"] >= 0.0
 
 
 def test_info_is_200_whatever_the_status(failing: Service) -> None:

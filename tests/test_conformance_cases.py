@@ -1,6 +1,6 @@
 """What health endpoints of other frameworks agree on, case by case; each test cites its ids.
 
-A case that is not here is in another test, or in `docs/conformance.md` with the reason why we differ.
+A case that is not here is in another test, or in `docs/conformance.md` with the reason for it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -201,7 +200,10 @@ def test_other_methods_are_refused() -> None:
 def test_never_304() -> None:
     """B12: conditional requests are answered like any other."""
     service = Service(a=None)
-    conditions = {"HTTP_IF_NONE_MATCH": "*", "HTTP_IF_MODIFIED_SINCE": "Sun, 06 Nov 2094 08:49:37 GMT"}
+    conditions = {
+        "HTTP_IF_NONE_MATCH": "*",
+        "HTTP_IF_MODIFIED_SINCE": "Sun, 06 Nov 2094 08:49:37 GMT",
+    }
     for path in (*PROBES, "/ready/a", "/info"):
         assert service.get(path, **KEY, **conditions).code == 200
 
@@ -674,5 +676,3 @@ def test_how_we_differ() -> None:
     unstarted.health.start(wait=True)
     codes = [unstarted.get(path).code for path in ("/live", "/ready", "/startup", "")]
     assert codes == [200, 503, 503, 503]
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import statedir
@@ -101,7 +102,8 @@ def test_recycled_workers_lose_no_request(serve: Serve) -> None:
     server = serve("served:app", "--max-requests", "6", "--max-requests-jitter", "6", workers=5)
     # Not by asking: probes are requests too, and would recycle workers before the gate opens.
     eventually(lambda: list(statedir.ours(server.state).glob("v1-*/open")), why="the gate opens")
-    health, work = [], []
+    health: list[Any] = []
+    work: list[Any] = []
     while len(server.stage.pids("finished")) < 5 + 6:
         for seen, path in ((health, "/health"), (work, "/work")):
             eventually(lambda: len(server.markers("ready")), lambda ready: ready >= 4)

@@ -26,7 +26,7 @@ class alembic(ReadyMade):
     """
 
     component_type: t.ClassVar[str] = "datastore"
-    measurement = "missingRevisions"
+    measurement: str = "missingRevisions"
 
     def __init__(
         self,
@@ -37,9 +37,9 @@ class alembic(ReadyMade):
         version_table: str = "alembic_version",
         version_table_schema: str | None = None,
     ) -> None:
-        self.database = Database(engine_or_db, bind_key)
-        self.config = _config(config_or_script_location)
-        self.options = {
+        self._database = Database(engine_or_db, bind_key)
+        self._config = _config(config_or_script_location)
+        self._options = {
             "version_table": version_table,
             "version_table_schema": version_table_schema,
         }
@@ -63,15 +63,15 @@ class alembic(ReadyMade):
 
     def _revisions(self) -> _Scripts:
         if self._scripts is None:
-            self._scripts = _Scripts(self.config)
+            self._scripts = _Scripts(self._config)
         return t.cast(_Scripts, self._scripts)
 
     def _current(self) -> tuple[str, ...]:
         from alembic.runtime.migration import MigrationContext
 
-        engine = self.database.engine()
+        engine = self._database.engine()
         with self._asking(where(engine)), connected(engine, self.driver_timeout) as connection:
-            context = MigrationContext.configure(connection, opts=self.options)
+            context = MigrationContext.configure(connection, opts=self._options)
             return context.get_current_heads()
 
 

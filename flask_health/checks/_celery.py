@@ -27,7 +27,7 @@ class celery(ReadyMade):
     :param min_workers: fewer answers fail. 0: do not ask workers, only count messages.
     """
 
-    measurement = "workers"
+    measurement: str = "workers"
 
     def __init__(
         self,
@@ -41,8 +41,8 @@ class celery(ReadyMade):
         if not hasattr(app, "control") or not hasattr(app, "connection_for_write"):
             raise TypeError(f"'app' must be a celery.Celery, not a {type(app).__name__}.")
         self.app = app
-        self.min_workers = count("min_workers", min_workers)
-        self.length = None if queue is None else Length(queue, max_length, warn_length)
+        self._min_workers = count("min_workers", min_workers)
+        self._length = None if queue is None else Length(queue, max_length, warn_length)
         if queue is not None:
             self.measurement = "queueLength"
         elif max_length is not None or warn_length is not None or not min_workers:
@@ -54,20 +54,20 @@ class celery(ReadyMade):
         with self._asking(f"Celery's broker at {settings.as_uri()}"):
             deadline = Deadline(self.driver_timeout)
             with connected(settings, deadline) as connection:
-                length = self.length.of(connection) if self.length else 0
+                length = self._length.of(connection) if self._length else 0
                 patience = max(deadline.left() - CLOSING, deadline.left() / 2)
-                answered = self._answers(connection, patience) if self.min_workers else 0
-        if answered < self.min_workers:
-            few = f"{answered} of at least {self.min_workers} Celery workers answered"
+                answered = self._answers(connection, patience) if self._min_workers else 0
+        if answered < self._min_workers:
+            few = f"{answered} of at least {self._min_workers} Celery workers answered"
             raise RuntimeError(f"{few} within {patience:.1f} s")
-        if self.length:
-            self.length.judge(length)
-        return (length, "messages") if self.length else (answered, "workers")
+        if self._length:
+            self._length.judge(length)
+        return (length, "messages") if self._length else (answered, "workers")
 
     def _answers(self, connection: t.Any, patience: float) -> int:
         replies = self.app.control.ping(
-            timeout=patience / self.min_workers,  # Celery waits this long for each answer anew
-            limit=self.min_workers,
+            timeout=patience / self._min_workers,  # Celery waits this long for each answer anew
+            limit=self._min_workers,
             connection=connection,
         )
         return len({name for reply in replies or [] for name in reply})

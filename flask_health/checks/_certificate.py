@@ -29,7 +29,7 @@ class certificate(ReadyMade):
     :param context: TLS settings, such as one that knows a private certificate authority.
     """
 
-    measurement = "timeToExpiry"
+    measurement: str = "timeToExpiry"
 
     def __init__(
         self,
@@ -41,15 +41,15 @@ class certificate(ReadyMade):
         server_name: str | None = None,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        self.host = text("host", host)
-        self.port = port_number(port)
-        self.warn_days = number("warn_days", warn_days)
-        self.fail_days = number("fail_days", fail_days)
-        if not 0 <= self.fail_days <= self.warn_days:
+        self._host = text("host", host)
+        self._port = port_number(port)
+        self._warn_days = number("warn_days", warn_days)
+        self._fail_days = number("fail_days", fail_days)
+        if not 0 <= self._fail_days <= self._warn_days:
             raise ValueError(
                 f"'fail_days' must be between 0 and 'warn_days' ({warn_days:g}), not {fail_days:g}."
             )
-        self.server_name = self.host if server_name is None else text("server_name", server_name)
+        self._server_name = self._host if server_name is None else text("server_name", server_name)
         if context is not None and (
             not isinstance(context, ssl.SSLContext) or context.verify_mode is ssl.CERT_NONE
         ):
@@ -58,26 +58,26 @@ class certificate(ReadyMade):
 
     def __call__(self) -> tuple[float, str]:
         """Days until the certificate expires; raises when it is not accepted."""
-        what = f"certificate of {self.server_name} at {address(self.host, self.port)}"
+        what = f"certificate of {self._server_name} at {address(self._host, self._port)}"
         with self._asking(what):
             expires = self._expires()
             days = (expires - time.time()) / DAY
             date = time.strftime("%Y-%m-%d", time.gmtime(expires))
             told = f"{days:.1f} days left, until {date}, fewer than"
-            if days < self.fail_days:
-                raise ValueError(f"{told} {self.fail_days:g}")
-            if days < self.warn_days:
-                raise Degraded(f"{what}: {told} {self.warn_days:g}")
+            if days < self._fail_days:
+                raise ValueError(f"{told} {self._fail_days:g}")
+            if days < self._warn_days:
+                raise Degraded(f"{what}: {told} {self._warn_days:g}")
         return round(days, 3), "days"
 
     def _expires(self) -> float:
         """When the certificate expires, in seconds since the epoch."""
         deadline = Deadline(self.driver_timeout)
         context = self.context or ssl.create_default_context()
-        with connect(self.host, self.port, deadline) as sock:
+        with connect(self._host, self._port, deadline) as sock:
             sock.settimeout(deadline.left())
             try:
-                with context.wrap_socket(sock, server_hostname=self.server_name) as tls:
+                with context.wrap_socket(sock, server_hostname=self._server_name) as tls:
                     found = t.cast("dict[str, str]", tls.getpeercert())
             except ssl.SSLCertVerificationError as error:
                 raise ValueError(f"not accepted: {error.verify_message}") from None

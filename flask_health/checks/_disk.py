@@ -24,7 +24,7 @@ class disk(ReadyMade):
     """
 
     component_type: t.ClassVar[str] = "system"
-    measurement = "free"
+    measurement: str = "free"
     network: t.ClassVar[bool] = False
 
     def __init__(
@@ -34,23 +34,23 @@ class disk(ReadyMade):
         min_free: float = 100 * MEBIBYTE,
         warn_free: float | None = None,
     ) -> None:
-        self.path = os.fspath(path)
-        self.min_free = _amount("min_free", min_free)
-        self.warn_free = None if warn_free is None else _amount("warn_free", warn_free)
-        if self.warn_free is not None and _misplaced(self.warn_free, self.min_free):
+        self._path = os.fspath(path)
+        self._min_free = _amount("min_free", min_free)
+        self._warn_free = None if warn_free is None else _amount("warn_free", warn_free)
+        if self._warn_free is not None and _misplaced(self._warn_free, self._min_free):
             raise ValueError(f"'warn_free' ({warn_free}) must not be less than 'min_free'.")
 
     def __call__(self) -> tuple[int, str]:
         """The free bytes; raises when there are too few of them."""
-        _, used, free = shutil.disk_usage(self.path)
+        _, used, free = shutil.disk_usage(self._path)
         usable = used + free  # without what is reserved for root
-        told = f"{self.path}: {_human(free)} of {_human(usable)} free, less than"
-        if free < _bytes(self.min_free, usable):
-            raise RuntimeError(f"{told} {_limit(self.min_free)}")
-        if _without_inodes(self.path):
-            raise RuntimeError(f"{self.path}: no inode is free; there are too many files")
-        if self.warn_free is not None and free < _bytes(self.warn_free, usable):
-            raise Degraded(f"{told} {_limit(self.warn_free)}")
+        told = f"{self._path}: {_human(free)} of {_human(usable)} free, less than"
+        if free < _bytes(self._min_free, usable):
+            raise RuntimeError(f"{told} {_limit(self._min_free)}")
+        if _without_inodes(self._path):
+            raise RuntimeError(f"{self._path}: no inode is free; there are too many files")
+        if self._warn_free is not None and free < _bytes(self._warn_free, usable):
+            raise Degraded(f"{told} {_limit(self._warn_free)}")
         return free, "bytes"
 
 

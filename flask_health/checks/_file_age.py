@@ -21,30 +21,32 @@ class file_age(ReadyMade):
     """
 
     component_type: t.ClassVar[str] = "system"
-    measurement = "age"
+    measurement: str = "age"
     network: t.ClassVar[bool] = False
 
     def __init__(
         self, path: str | os.PathLike[str], max_age: float, *, warn_age: float | None = None
     ) -> None:
-        self.path = os.fspath(path)
-        self.max_age = positive("max_age", max_age)
-        self.warn_age = None if warn_age is None else positive("warn_age", warn_age)
-        if self.warn_age is not None and self.warn_age > self.max_age:
+        self._path = os.fspath(path)
+        self._max_age = positive("max_age", max_age)
+        self._warn_age = None if warn_age is None else positive("warn_age", warn_age)
+        if self._warn_age is not None and self._warn_age > self._max_age:
             raise ValueError(f"'warn_age' ({warn_age:g}) must not exceed 'max_age' ({max_age:g}).")
 
     def __call__(self) -> tuple[float, str]:
         """The file's age in seconds; raises when it is too old or missing."""
         try:
-            age = time.time() - os.stat(self.path).st_mtime
+            age = time.time() - os.stat(self._path).st_mtime
         except FileNotFoundError:
-            raise FileNotFoundError(f"{self.path}: no such file; nothing has written it") from None
-        if age > self.max_age:
-            raise RuntimeError(f"{self.path}: last written {age:.0f} s ago, {_limit(self.max_age)}")
-        if age < -self.max_age:
-            raise Degraded(f"{self.path}: dated {-age:.0f} s in the future; is the clock right?")
-        if self.warn_age is not None and age > self.warn_age:
-            raise Degraded(f"{self.path}: last written {age:.0f} s ago, {_limit(self.warn_age)}")
+            raise FileNotFoundError(f"{self._path}: no such file; nothing has written it") from None
+        if age > self._max_age:
+            raise RuntimeError(
+                f"{self._path}: last written {age:.0f} s ago, {_limit(self._max_age)}"
+            )
+        if age < -self._max_age:
+            raise Degraded(f"{self._path}: dated {-age:.0f} s in the future; is the clock right?")
+        if self._warn_age is not None and age > self._warn_age:
+            raise Degraded(f"{self._path}: last written {age:.0f} s ago, {_limit(self._warn_age)}")
         return round(age, 3), "s"
 
 

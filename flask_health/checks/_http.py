@@ -48,45 +48,45 @@ class http(Timed):
         warn_after: float | None = None,
     ) -> None:
         super().__init__(warn_after)
-        parts, self.port = _parsed(url)
-        self.host = t.cast(str, parts.hostname)
-        self.secure = parts.scheme == "https"
-        self.shown = f"{parts.scheme}://{_site(parts)}{parts.path}"
-        self.target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self.status = _statuses(status)
-        self.method = text("method", method).upper()
-        self.headers = _headers(parts, headers or {})
-        self.contains = None if contains is None else text("contains", contains)
+        parts, self._port = _parsed(url)
+        self._host = t.cast(str, parts.hostname)
+        self._secure = parts.scheme == "https"
+        self._shown = f"{parts.scheme}://{_site(parts)}{parts.path}"
+        self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        self._status = _statuses(status)
+        self._method = text("method", method).upper()
+        self._headers = _headers(parts, headers or {})
+        self._contains = None if contains is None else text("contains", contains)
         if context is not None and not isinstance(context, ssl.SSLContext):
             raise TypeError(f"'context' must be an ssl.SSLContext, not {context!r}.")
         self.context = context
 
     def _ask(self) -> None:
-        with self._asking(self.shown):
+        with self._asking(self._shown):
             deadline = Deadline(self.driver_timeout)
             with self._open(deadline) as sock:
                 self._exchange(_Line(sock, deadline))
 
     def _open(self, deadline: Deadline) -> socket.socket:
-        sock = connect(self.host, self.port, deadline)
-        if not self.secure:
+        sock = connect(self._host, self._port, deadline)
+        if not self._secure:
             return sock
         with sock:  # wrap_socket takes its descriptor away, so that nothing else is closed here
             sock.settimeout(deadline.left())
             context = self.context or ssl.create_default_context()
-            return context.wrap_socket(sock, server_hostname=self.host)
+            return context.wrap_socket(sock, server_hostname=self._host)
 
     def _exchange(self, line: _Line) -> None:
-        connection = HTTPConnection(self.host, self.port)
+        connection = HTTPConnection(self._host, self._port)
         connection.sock = line
-        connection.request(self.method, self.target, headers=self.headers)
+        connection.request(self._method, self._target, headers=self._headers)
         with connection.getresponse() as response:
-            if response.status not in self.status:
+            if response.status not in self._status:
                 raise ValueError(f"answered {response.status} {response.reason}".rstrip())
-            if self.contains is not None:
+            if self._contains is not None:
                 body = response.read(LONGEST_BODY)
-                if self.contains.encode() not in body:
-                    raise ValueError(f"no {self.contains!r} in the first {len(body)} bytes")
+                if self._contains.encode() not in body:
+                    raise ValueError(f"no {self._contains!r} in the first {len(body)} bytes")
 
 
 class _Line:

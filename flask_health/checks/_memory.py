@@ -37,14 +37,14 @@ class memory(ReadyMade):
     """
 
     component_type: t.ClassVar[str] = "system"
-    measurement = "utilization"
+    measurement: str = "utilization"
     network: t.ClassVar[bool] = False
-    root = Path("/")
+    root: t.ClassVar[Path] = Path("/")
 
     def __init__(self, max_used: float = 0.95, *, warn_used: float | None = None) -> None:
-        self.max_used = _share("max_used", max_used)
-        self.warn_used = None if warn_used is None else _share("warn_used", warn_used)
-        if self.warn_used is not None and self.warn_used > self.max_used:
+        self._max_used = _share("max_used", max_used)
+        self._warn_used = None if warn_used is None else _share("warn_used", warn_used)
+        if self._warn_used is not None and self._warn_used > self._max_used:
             raise ValueError(
                 f"'warn_used' ({warn_used:g}) must not exceed 'max_used' ({max_used:g})."
             )
@@ -53,10 +53,10 @@ class memory(ReadyMade):
         """The percentage used; raises when it is too much."""
         use = fullest(self.root)
         told = f"{use.used >> 20} of {use.limit >> 20} MiB of {use.where} used, more than"
-        if use.share > self.max_used:
-            raise RuntimeError(f"{told} {self.max_used:.0%}")
-        if self.warn_used is not None and use.share > self.warn_used:
-            raise Degraded(f"{told} {self.warn_used:.0%}")
+        if use.share > self._max_used:
+            raise RuntimeError(f"{told} {self._max_used:.0%}")
+        if self._warn_used is not None and use.share > self._warn_used:
+            raise Degraded(f"{told} {self._warn_used:.0%}")
         return round(100 * use.share, 2), "percent"
 
 

@@ -36,41 +36,41 @@ class rabbitmq(ReadyMade):
         warn_length: int | None = None,
         warn_after: float | None = None,
     ) -> None:
-        self.settings = _settings(connection_or_url)
-        self.length = None if queue is None else Length(queue, max_length, warn_length)
+        self._settings = _settings(connection_or_url)
+        self._length = None if queue is None else Length(queue, max_length, warn_length)
         if queue is None and (max_length is not None or warn_length is not None):
             raise ValueError("'max_length' and 'warn_length' need 'queue'.")
         if queue is not None:
             self.measurement = "queueLength"
-        self.warn_after = None if warn_after is None else positive("warn_after", warn_after)
+        self._warn_after = None if warn_after is None else positive("warn_after", warn_after)
 
     def __call__(self) -> tuple[float, str]:
         """The seconds until the answer, or the messages in the queue."""
         began = time.perf_counter()
         with (
-            self._asking(_where(self.settings)),
-            connected(self.settings, Deadline(self.driver_timeout)) as connection,
+            self._asking(_where(self._settings)),
+            connected(self._settings, Deadline(self.driver_timeout)) as connection,
         ):
-            if self.length:
-                length = self.length.of(connection)
+            if self._length:
+                length = self._length.of(connection)
             else:
                 connection.channel().close()
         took = time.perf_counter() - began
-        if self.length:
-            self.length.judge(length)
-        if self.warn_after is not None and took > self.warn_after:
-            raise Degraded(f"answered after {took:.3f} s, more than {self.warn_after:g} s")
-        return (length, "messages") if self.length else (round(took, 6), "s")
+        if self._length:
+            self._length.judge(length)
+        if self._warn_after is not None and took > self._warn_after:
+            raise Degraded(f"answered after {took:.3f} s, more than {self._warn_after:g} s")
+        return (length, "messages") if self._length else (round(took, 6), "s")
 
 
 class Length:
     """The number of messages in a queue, and what is too many."""
 
     def __init__(self, queue: str, most: int | None, warn: int | None) -> None:
-        self.queue = text("queue", queue)
-        self.most = None if most is None else count("max_length", most)
-        self.warn = None if warn is None else count("warn_length", warn)
-        if self.most is not None and self.warn is not None and self.warn > self.most:
+        self._queue = text("queue", queue)
+        self._most = None if most is None else count("max_length", most)
+        self._warn = None if warn is None else count("warn_length", warn)
+        if self._most is not None and self._warn is not None and self._warn > self._most:
             raise ValueError(f"'warn_length' ({warn}) must not exceed 'max_length' ({most}).")
 
     def of(self, connection: t.Any) -> int:
@@ -80,7 +80,7 @@ class Length:
         not exist.
         """
         try:
-            found = connection.default_channel.queue_declare(self.queue, passive=True)
+            found = connection.default_channel.queue_declare(self._queue, passive=True)
         except connection.channel_errors as error:
             unknown = str(getattr(error, "reply_code", "")) == "404"
             if unknown and connection.transport.driver_type != "amqp":
@@ -90,11 +90,11 @@ class Length:
 
     def judge(self, length: int) -> None:
         """Raise when it is too long."""
-        told = f"{length} messages wait in queue {self.queue!r}, more than"
-        if self.most is not None and length > self.most:
-            raise RuntimeError(f"{told} {self.most}")
-        if self.warn is not None and length > self.warn:
-            raise Degraded(f"{told} {self.warn}")
+        told = f"{length} messages wait in queue {self._queue!r}, more than"
+        if self._most is not None and length > self._most:
+            raise RuntimeError(f"{told} {self._most}")
+        if self._warn is not None and length > self._warn:
+            raise Degraded(f"{told} {self._warn}")
 
 
 @contextlib.contextmanager

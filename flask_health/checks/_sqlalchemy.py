@@ -56,16 +56,16 @@ class sqlalchemy(Timed):
         warn_after: float | None = None,
     ) -> None:
         super().__init__(warn_after)
-        self.database = Database(engine_or_db, bind_key)
-        self.statement = None if statement is None else text("statement", statement)
+        self._database = Database(engine_or_db, bind_key)
+        self._statement = None if statement is None else text("statement", statement)
 
     def _ask(self) -> None:
         import sqlalchemy as sa
 
-        engine = self.database.engine()
+        engine = self._database.engine()
         with self._asking(where(engine)), connected(engine, self.driver_timeout) as connection:
-            if self.statement is not None:
-                connection.execute(sa.text(self.statement))
+            if self._statement is not None:
+                connection.execute(sa.text(self._statement))
             elif engine.dialect.name == "sqlite":  # SELECT 1 would not even look at the file
                 connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
             else:

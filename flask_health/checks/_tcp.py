@@ -28,8 +28,8 @@ class tcp(Timed):
         warn_after: float | None = None,
     ) -> None:
         super().__init__(warn_after)
-        self.host = text("host", host)
-        self.port = port_number(port)
+        self._host = text("host", host)
+        self._port = port_number(port)
         if not isinstance(send, bytes) or not isinstance(expect, bytes):
             raise TypeError(f"'send' and 'expect' must be bytes, not {send!r} and {expect!r}.")
         self.send = send
@@ -37,8 +37,8 @@ class tcp(Timed):
 
     def _ask(self) -> None:
         deadline = Deadline(self.driver_timeout)
-        with self._asking(address(self.host, self.port)):
-            with connect(self.host, self.port, deadline) as sock:
+        with self._asking(address(self._host, self._port)):
+            with connect(self._host, self._port, deadline) as sock:
                 if self.send:
                     sock.settimeout(deadline.left())
                     sock.sendall(self.send)

@@ -67,15 +67,15 @@ class Timed(ReadyMade):
     """
 
     def __init__(self, warn_after: float | None = None) -> None:
-        self.warn_after = None if warn_after is None else positive("warn_after", warn_after)
+        self._warn_after = None if warn_after is None else positive("warn_after", warn_after)
 
     def __call__(self) -> tuple[float, str]:
         """Seconds until the answer; raises when there is none, or not the one expected."""
         began = time.perf_counter()
         self._ask()
         took = time.perf_counter() - began
-        if self.warn_after is not None and took > self.warn_after:
-            raise Degraded(f"answered after {took:.3f} s, more than {self.warn_after:g} s")
+        if self._warn_after is not None and took > self._warn_after:
+            raise Degraded(f"answered after {took:.3f} s, more than {self._warn_after:g} s")
         return round(took, 6), "s"
 
     @abc.abstractmethod

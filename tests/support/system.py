@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-POSTGRESQL_BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-
-
 class Need(NamedTuple):
     """What tests need: Debian packages, and the programs and files that show they are there."""
 
@@ -39,16 +36,7 @@ MOD_WSGI = Need(
     files=("/usr/lib/apache2/modules/mod_wsgi.so",),
 )
 NAMESPACES = Need(("mount", "util-linux"), programs=("mount", "unshare"))
-POSTGRESQL = Need(
-    ("postgresql",),
-    files=tuple(str(path / "postgres") for path in POSTGRESQL_BIN[-1:]) or ("/usr/lib/postgresql",),
-)
-REDIS = Need(("redis-server",), programs=("redis-server",))
-MEMCACHED = Need(("memcached",), programs=("memcached",))
-RABBITMQ = Need(
-    ("rabbitmq-server",), programs=("epmd",), files=("/usr/lib/rabbitmq/bin/rabbitmq-server",)
-)
-ALL = (MOD_WSGI, NAMESPACES, POSTGRESQL, REDIS, MEMCACHED, RABBITMQ)
+ALL = (MOD_WSGI, NAMESPACES)
 
 
 if __name__ == "__main__":
