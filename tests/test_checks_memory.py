@@ -71,7 +71,7 @@ def test_the_fullest_of_the_cgroups_above_counts(tmp_path: Path) -> None:
         },
     )
     assert check() == (90.0, "percent")
-    check.max_used = 0.89
+    check._max_used = 0.89
     assert "180 of 200 MiB of the cgroup app.slice used, more than 89%" in str(failure(check))
 
 
