@@ -270,7 +270,7 @@ def join(boot: str, bases: cabc.Sequence[str], problems: list[str]) -> StateDir 
 def _enter(base: str, boot: str, create: bool) -> StateDir | None:
     home = os.path.join(base, f"flask-health-{os.geteuid()}")
     name = f"v1-{boot}"
-    deadline = time.monotonic() + 1.0
+    deadline = time.monotonic() + 3.0
     while time.monotonic() < deadline:
         home_fd = _open_private(home, create)
         if home_fd is None:
