@@ -57,7 +57,7 @@ def test_server_of_one(tmp_path: Path, platform: str) -> None:
 
 def test_siblings_without_file_locks(tmp_path: Path) -> None:
     """On Windows a process with siblings answers for itself, and says so once in the log."""
-    saw, log = run_alone(tmp_path, "windows", FLASK_HEALTH_WORKERS="2")
+    saw, log = run_alone(tmp_path, "windows", FLASK_HEALTH_WORKERS="2", SETUP_SECONDS="1")
     assert saw["state"] == "local"
     assert log.count("each worker answers for itself alone") == 1
     assert saw["work"][0] == 503
