@@ -132,7 +132,9 @@ def test_a_check_that_has_not_run_fails() -> None:
         assert result.output == "not run yet"
 
 
-@pytest.mark.parametrize(("age", "status"), [(0.0, PASS), (25.0, PASS), (25.1, FAIL), (3600.0, FAIL)])
+@pytest.mark.parametrize(
+    ("age", "status"), [(0.0, PASS), (25.0, PASS), (25.1, FAIL), (3600.0, FAIL)]
+)
 def test_a_result_is_believed_for_two_intervals_and_a_timeout(age: float, status: Status) -> None:
     """An older one is stale: fail, with its age (D08)."""
     result = judge(check(), after("S", check()), age)
@@ -272,11 +274,11 @@ def test_every_observation_is_json(value: object) -> None:
 # Aggregates
 
 
-def results(words: str, **options: object) -> list[Result]:
+def results(words: str) -> list[Result]:
     """Results by letter: S, D, F, f (fails, not critical), N (not run yet)."""
     found = []
     for number, word in enumerate(words):
-        of = replace(check(critical=word != "f", **options), name=f"check{number}")
+        of = replace(check(critical=word != "f"), name=f"check{number}")
         history = None if word == "N" else after(word.upper(), of)
         found.append(judge(of, history, 0.0))
     return found

@@ -79,7 +79,9 @@ def test_a_long_secret_is_masked_too(length: int) -> None:
         assert "pp" not in mask(f"{' ' * length}{text}")
 
 
-@pytest.mark.parametrize("piece", ["a", "a:", "://", "a://b:", "a://b:c@", "password", "'", "\\", "@"])
+@pytest.mark.parametrize(
+    "piece", ["a", "a:", "://", "a://b:", "a://b:c@", "password", "'", "\\", "@"]
+)
 def test_it_takes_no_time(piece: str) -> None:
     """A check may raise megabytes of anything; the pattern must not go through them for minutes."""
     began = time.process_time()
@@ -103,4 +105,6 @@ def test_it_takes_any_text(text: str) -> None:
 def test_no_password_of_a_url_is_told(scheme: str, user: str, password: str) -> None:
     """Whatever it is made of."""
     url = f"{scheme}://{user}:{password}@host/path"
-    assert mask(f"cannot connect to {url}.") == f"cannot connect to {scheme}://{user}:***@host/path."
+    assert (
+        mask(f"cannot connect to {url}.") == f"cannot connect to {scheme}://{user}:***@host/path."
+    )

@@ -1,6 +1,6 @@
 """What health endpoints of other frameworks agree on, case by case; each test cites its ids.
 
-A case that is not here is in another test, or in `docs/conformance.md` with the reason why we differ.
+A case that is not here is in another test, or in `docs/conformance.md` with the reason.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from flask_health import Degraded, HealthCheck, checks, status_changed
 
 KEY = {"HTTP_AUTHORIZATION": "Bearer key"}
 PROBES = ("", "/live", "/ready", "/startup")
-ONCE: dict[str, float] = {"interval": 60.0, "retry_interval": 60.0}
+ONCE: dict[str, Any] = {"interval": 60.0, "retry_interval": 60.0}
 
 
 class Service:
@@ -201,7 +200,10 @@ def test_other_methods_are_refused() -> None:
 def test_never_304() -> None:
     """B12: conditional requests are answered like any other."""
     service = Service(a=None)
-    conditions = {"HTTP_IF_NONE_MATCH": "*", "HTTP_IF_MODIFIED_SINCE": "Sun, 06 Nov 2094 08:49:37 GMT"}
+    conditions = {
+        "HTTP_IF_NONE_MATCH": "*",
+        "HTTP_IF_MODIFIED_SINCE": "Sun, 06 Nov 2094 08:49:37 GMT",
+    }
     for path in (*PROBES, "/ready/a", "/info"):
         assert service.get(path, **KEY, **conditions).code == 200
 
@@ -463,7 +465,12 @@ def test_a_check_never_runs_twice_at_once() -> None:
     """D12: it takes longer than its interval."""
     slow = Told()
     service = Service(start=False)
-    service.health.add_check("slow", lambda: (slow(), time.sleep(0.1)) and None, interval=0.04)
+
+    @service.health.check(interval=0.04)
+    def takes_longer() -> None:
+        slow()
+        time.sleep(0.1)
+
     service.health.start(wait=True)
     eventually(lambda: slow.runs >= 4)
     assert slow.at_once == 1
@@ -495,12 +502,12 @@ def test_a_listener_raises() -> None:
     def hears(sender: Flask, *, new: object, **_: object) -> None:
         heard.append(new)
 
-    with status_changed.connected_to(raises, service.app):
-        with status_changed.connected_to(hears, service.app):
-            service.health.start(wait=True)
-            told.says = False
-            eventually(lambda: service.get().code, lambda code: code == 503)
-            told.has_run(2)
+    app = service.app
+    with status_changed.connected_to(raises, app), status_changed.connected_to(hears, app):
+        service.health.start(wait=True)
+        told.says = False
+        eventually(lambda: service.get().code, lambda code: code == 503)
+        told.has_run(2)
     assert [str(status) for status in heard] == ["fail"]
 
 
@@ -674,5 +681,3 @@ def test_how_we_differ() -> None:
     unstarted.health.start(wait=True)
     codes = [unstarted.get(path).code for path in ("/live", "/ready", "/startup", "")]
     assert codes == [200, 503, 503, 503]
-
-

@@ -6,10 +6,11 @@ import collections.abc as cabc
 import functools
 import typing as t
 
-import flask
-
 from ..config import PROBES, Config
 from ..exceptions import ConfigError
+
+if t.TYPE_CHECKING:
+    import flask
 
 
 def of(config: Config) -> dict[str, str]:
