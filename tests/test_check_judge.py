@@ -274,11 +274,11 @@ def test_every_observation_is_json(value: object) -> None:
 # Aggregates
 
 
-def results(words: str, **options: object) -> list[Result]:
+def results(words: str) -> list[Result]:
     """Results by letter: S, D, F, f (fails, not critical), N (not run yet)."""
     found = []
     for number, word in enumerate(words):
-        of = replace(check(critical=word != "f", **options), name=f"check{number}")
+        of = replace(check(critical=word != "f"), name=f"check{number}")
         history = None if word == "N" else after(word.upper(), of)
         found.append(judge(of, history, 0.0))
     return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from support.checking import BRISK, Runs, Told, check, threads
@@ -37,7 +39,7 @@ def test_the_first_result_applies_at_once(told: Told) -> None:
     runs = Runs([check(told, failure_threshold=3)])
     assert not runs.allows()
     assert runs.result("database").output == "not run yet"
-    runs.until(lambda: runs.result("database").time)
+    runs.until_result()
     assert (told.runs, runs.result("database").status) == (1, FAIL)
     assert runs.result("database").output == "OSError: refused"
 
@@ -82,7 +84,12 @@ def test_a_retry_interval_longer_than_the_interval_is_cut(told: Told) -> None:
 def test_runs_never_overlap() -> None:
     """A check that takes longer than its interval is not started a second time (D12)."""
     slow = Told()
-    runs = Runs([check(lambda: (slow(), time.sleep(0.1)), interval=0.01, timeout=5.0)])
+
+    def takes_longer() -> None:
+        slow()
+        time.sleep(0.1)
+
+    runs = Runs([check(takes_longer, interval=0.01, timeout=5.0)])
     runs.until(lambda: slow.runs >= 4)
     assert slow.at_once == 1
     assert len(threads("flask-health-check-database")) <= 1
@@ -105,7 +112,7 @@ def test_a_timeout_bounds_the_result(told: Told) -> None:
     with told.hanging():
         runs = Runs([check(told, timeout=0.1), check(other, "other")])
         began = time.monotonic()
-        result = runs.until(lambda: runs.result("database").time and runs.result("database"))
+        result = runs.until_result()
         assert 0.1 <= time.monotonic() - began < 1.0
         assert (result.status, result.output) == (FAIL, "timed out after 0.1 s")
         assert result.duration == 0.1
@@ -138,7 +145,7 @@ def test_the_late_end_of_a_timed_out_run_is_no_result(told: Told) -> None:
     """What it returns in the end is of no interest; a new run decides."""
     with told.hanging():
         runs = Runs([check(told, timeout=0.05, retry_interval=30.0, interval=30.0)])
-        runs.until(lambda: runs.result("database").time)
+        runs.until_result()
     eventually(lambda: told.running, lambda running: running == 0)
     runs.turns_for(0.1)
     assert runs.result("database").output == "timed out after 0.05 s"
@@ -188,16 +195,17 @@ def test_a_slow_check_is_logged_once_per_change(
         told()
         time.sleep(takes[0])
 
+    def more_than(times: int) -> bool:
+        return told.runs > times
+
     def lines() -> int:
-        return sum("is slow" in record.message for record in caplog.records)
+        return sum("'database' is slow" in record.message for record in caplog.records)
 
     runs = Runs([check(slow, timeout=0.2)])
     with caplog.at_level(logging.WARNING, "flask_health"):
         for expected, seconds in [(0, 0.0), (1, 0.12), (1, 0.0), (2, 0.12)]:
             takes[0] = seconds
-            goal = told.runs + 3
-            runs.until(lambda goal=goal: told.runs >= goal)
-            runs.until(lambda: not told.running)
+            runs.until(functools.partial(more_than, told.runs + 2))
             assert lines() == expected, seconds
 
 
@@ -224,8 +232,7 @@ def test_what_it_says(told: Told, says: object, status: Status, output: str) -> 
     """Returns, False, raises, `Degraded`; without secrets."""
     told.says = says
     runs = Runs([check(told)])
-    runs.until(lambda: runs.result("database").time)
-    result = runs.result("database")
+    result = runs.until_result()
     assert (result.status, result.output) == (status, output)
 
 
@@ -271,7 +278,7 @@ def test_a_check_that_is_not_critical_warns_only(told: Told) -> None:
     """It is told as failing, and counts as a warning (A06, D05)."""
     told.says = False
     runs = Runs([check(told, critical=False)])
-    runs.until(lambda: runs.result("database").time)
+    runs.until_result()
     assert (runs.result("database").status, runs.result("database").counts_as) == (FAIL, WARN)
     assert runs.allows()
 
@@ -279,9 +286,10 @@ def test_a_check_that_is_not_critical_warns_only(told: Told) -> None:
 def test_readiness_waits_for_the_first_result_of_each(told: Told) -> None:
     """Also of checks that could only warn, and of those of another probe."""
     with told.hanging():
+        options: dict[str, Any]
         for options in ({"critical": False}, {"probes": ("live",)}, {"probes": ("startup",)}):
             runs = Runs([check(Told(), "other"), check(told, timeout=30.0, **options)])
-            runs.until(lambda runs=runs: runs.result("other").time)
+            runs.until_result("other")
             assert not runs.allows("ready"), options
             assert not runs.runner.informed.is_set()
 
@@ -300,7 +308,7 @@ def test_what_must_be_restarted_is_sent_no_traffic(told: Told) -> None:
     """A failing live check fails readiness, and never startup."""
     told.says = False
     runs = Runs([check(told, probes=("live",))])
-    runs.until(lambda: runs.result("database").time)
+    runs.until_result()
     runs.runner.turn()
     assert [runs.allows(probe) for probe in ("live", "ready", "startup")] == [False, False, True]
 
@@ -309,7 +317,7 @@ def test_startup_passes_once_and_for_good(told: Told) -> None:
     """A startup check that fails later is told, and changes nothing."""
     told.says = False
     runs = Runs([check(told, probes=("startup",), failure_threshold=1)])
-    runs.until(lambda: runs.result("database").time)
+    runs.until_result()
     assert (runs.runner.started, runs.allows("ready")) == (False, False)
     told.says = True
     runs.until(lambda: runs.runner.started)
@@ -322,12 +330,12 @@ def test_startup_passes_once_and_for_good(told: Told) -> None:
 def test_a_stale_result_fails(told: Told) -> None:
     """A runner that stands still does not go on to say what was true."""
     runs = Runs([check(told, interval=0.1, timeout=0.05)])
-    runs.until(lambda: runs.allows())
+    runs.until(runs.allows)
     with told.hanging():
         # Nobody turns: twice the interval and the timeout later nothing is believed.
-        eventually(lambda: runs.allows(), lambda allows: not allows, within=2.0)
+        eventually(runs.allows, lambda allows: not allows, within=2.0)
         assert runs.result("database").output.startswith("stale: the last result is ")
-    runs.until(lambda: runs.allows())
+    runs.until(runs.allows)
 
 
 # Edges
@@ -336,7 +344,7 @@ def test_a_stale_result_fails(told: Told) -> None:
 def test_an_edge_is_told_exactly_once(told: Told, caplog: pytest.LogCaptureFixture) -> None:
     """pass, fail four times, pass: two edges, with failures and outage, and two lines (E10 E11)."""
     runs = Runs([check(told, failure_threshold=2)])
-    runs.until(lambda: runs.result("database").time)
+    runs.until_result()
     assert runs.told == []  # passing from the start is no change
     with caplog.at_level(logging.INFO, "flask_health"):
         told.says = OSError("gone")
@@ -361,7 +369,7 @@ def test_an_edge_is_told_exactly_once(told: Told, caplog: pytest.LogCaptureFixtu
 def test_a_failure_that_is_not_confirmed_is_no_edge(told: Told) -> None:
     """Two failures of three, then a success: nobody is told; the reason is shown meanwhile."""
     runs = Runs([check(told, failure_threshold=3, retry_interval=0.1, interval=0.1)])
-    runs.until(lambda: runs.result("database").time)
+    runs.until_result()
     told.says = OSError("gone")
     runs.until(lambda: runs.result("database").failures == 1)
     assert runs.result("database").output == "OSError: gone (1 of 3 failures)"
@@ -375,7 +383,7 @@ def test_a_recovery_that_is_not_confirmed_says_so(told: Told) -> None:
     """While successes are counted it fails, and says why, and how far it has come."""
     told.says = OSError("gone")
     runs = Runs([check(told, success_threshold=3, retry_interval=0.1, interval=0.1)])
-    runs.until(lambda: runs.result("database").time)
+    runs.until_result()
     told.says = None
     runs.until(lambda: runs.result("database").failures == 0)
     result = runs.result("database")
@@ -501,7 +509,7 @@ def test_an_async_check_that_no_inspection_shows_fails() -> None:
     async def looks() -> None:
         raise OSError("refused")
 
-    health.add_check("database", lambda: looks())
+    health.add_check("database", functools.partial(lambda look: look(), looks))
     health.start(wait=True)
     result = health.report().results[0]
     assert result.status is FAIL

@@ -46,6 +46,10 @@ class Team(list[Runs]):
 
         return self[0].until(turned, within)
 
+    def until_all(self, status: Status) -> None:
+        """Turn all until each tells that its check has this status."""
+        self.until(lambda: set(self.statuses()) == {status})
+
     def turn_for(self, seconds: float) -> None:
         """Turn all for a while: for what must not happen."""
         deadline = time.monotonic() + seconds
@@ -163,7 +167,7 @@ def test_edges_are_told_once_per_server(two: list[Presence], caplog: Any) -> Non
     with caplog.at_level(logging.INFO, "flask_health"):
         for says, status in ((False, FAIL), (True, PASS)):
             told.says = says
-            both.until(lambda status=status: both.statuses() == [status, status])
+            both.until_all(status)
         both.turn_for(0.2)
     assert [len(runs.told) for runs in both] == [2, 0]
     assert sum("check 'database'" in r.message for r in caplog.records) == 2
@@ -366,6 +370,6 @@ def test_a_hundred_long_reasons_are_published_whole(two: list[Presence]) -> None
     """What one worker may write another can read."""
     says = OSError("\U0001f4a5" * 1000)
     both = team(two, *(check(Told(says), f"check{n}") for n in range(100)))
-    both.until(lambda: both[1].runner.informed.is_set(), within=20.0)
+    both.until(both[1].runner.informed.is_set, within=20.0)
     assert both[1].result("check99").status is FAIL
     assert len(both[1].runner.transitions()) == 100

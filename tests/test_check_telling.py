@@ -15,6 +15,7 @@ from support.local import DEADLINE, Answer, Blocked, call, make_app
 from support.waiting import eventually
 
 from flask_health import Degraded, HealthCheck
+from flask_health.model.check import Probe
 
 TOKEN = "s3cret"
 KEY = {"HTTP_AUTHORIZATION": f"Bearer {TOKEN}"}
@@ -85,8 +86,9 @@ def test_json_of_a_probe_has_its_checks_only() -> None:
     """And `/health` those of all."""
     app = make_app(HEALTH_DETAILS="always")
     health = HealthCheck(app)
-    for probe in ("live", "ready", "startup"):
-        health.add_check(f"of-{probe}", Told(), probes=(probe,))  # type: ignore[arg-type]
+    probes: tuple[Probe, ...] = ("live", "ready", "startup")
+    for probe in probes:
+        health.add_check(f"of-{probe}", Told(), probes=(probe,))
     health.add_check("of-two", Told(), probes=("live", "startup"))
     health.start(wait=True)
 
@@ -115,11 +117,12 @@ def test_a_ready_made_check_tells_what_it_measures() -> None:
 
 def test_why_it_is_not_ready_is_told_when_another_probe_s_check_fails() -> None:
     """Readiness needs liveness and startup; its own checks alone would not explain it."""
-    for probe in ("live", "startup"):
+    probes: tuple[Probe, ...] = ("live", "startup")
+    for probe in probes:
         app = make_app(HEALTH_DETAILS="always")
         health = HealthCheck(app)
         health.add_check("good", Told())
-        health.add_check("other", Told(OSError("no")), probes=(probe,))  # type: ignore[arg-type]
+        health.add_check("other", Told(OSError("no")), probes=(probe,))
         health.start(wait=True)
         answer = call(app, "/health/ready", QUERY_STRING="format=json")
         assert answer.code == 503
@@ -364,7 +367,6 @@ def test_info_tells_what_runs() -> None:
     assert worker["memory"] > 10_000_000
     assert worker["threads"] >= 1
     assert worker["files"] >= 3
-    assert worker["cpu"] >= 0.0
 
 
 def test_info_is_200_whatever_the_status(failing: Service) -> None:
@@ -412,14 +414,14 @@ ANYTHING: dict[str, tuple[Callable[[], object], str]] = {
     "nan": (lambda: float("nan"), "pass"),
     "infinity": (lambda: (float("-inf"), "ms"), "pass"),
     "bytes": (lambda: b"\xff", "pass"),
-    "object": (lambda: object(), "pass"),
+    "object": (object, "pass"),
     "cycle": (_cycle, "pass"),
     "huge-number": (lambda: 10**5000, "pass"),
     "huge-text": (lambda: "x" * 10_000_000, "pass"),
     "huge-unit": (lambda: (1, "x" * 10_000_000), "pass"),
     "surrogate-unit": (lambda: (1, "\ud800"), "pass"),
     "class": (lambda: Exception, "pass"),
-    "generator": (lambda: (n for n in ()), "pass"),
+    "generator": (lambda: iter([1]), "pass"),
     "huge-error": (_raises(OSError("x" * 10_000_000)), "fail"),
     "surrogate-error": (_raises(OSError("\ud800\udfff\x00\x1b[31m")), "fail"),
     "lines": (_raises(OSError('one\ntwo\r\n[+]other ok\n"quoted"')), "fail"),

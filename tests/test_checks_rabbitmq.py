@@ -11,6 +11,7 @@ from support.backends import RabbitMQ, failure, passes
 from support.waiting import eventually
 
 from flask_health.checks import rabbitmq
+from flask_health.checks._rabbitmq import Length
 from flask_health.exceptions import Degraded
 
 connection: Any = Connection
@@ -75,6 +76,21 @@ def test_thresholds(
         return
     with pytest.raises(error, match=words):
         check()
+
+
+def test_silence_after_connecting_is_told_in_time(
+    server: RabbitMQ, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker stops between the handshake and the question."""
+    ask = Length.of
+
+    def stop_and_ask(length: Length, opened: Any) -> int:
+        opened.channel().close()
+        with server.frozen():
+            return ask(length, opened)
+
+    monkeypatch.setattr(Length, "of", stop_and_ask)
+    assert isinstance(failure(_check(server.url, queue=queue)), TimeoutError)
 
 
 def test_missing_queue_is_told(server: RabbitMQ) -> None:

@@ -82,6 +82,23 @@ def test_uses_one_connection_of_the_pool(client: Client) -> None:
     eventually(own.client_list, lambda found: len(found) == 1, why="nothing else stays open")
 
 
+class Deaf(driver.Connection):
+    """A connection of the app's on which no answer comes within the check's time."""
+
+    def can_read(self, timeout: float = 0) -> bool:
+        return self.socket_timeout != 33 and super().can_read(timeout)
+
+
+def test_late_answer_is_nobody_elses(server: Redis) -> None:
+    """A connection that owes an answer is not lent again: the next question would get it."""
+    settings: Any = {"host": "127.0.0.1", "port": server.port, "password": SECRET}
+    pool = driver.ConnectionPool(connection_class=Deaf, socket_timeout=33, **settings)
+    own: Any = driver.Redis(connection_pool=pool)
+    assert isinstance(failure(_check(own)), TimeoutError)
+    assert own.echo("mine") == b"mine"
+    pool.disconnect()
+
+
 def test_full_pool_is_told(client: Client) -> None:
     """A pool that lends no more connections fails, and works again when one is back."""
     own = client(max_connections=1)

@@ -96,6 +96,15 @@ def test_slow_statement_is_cancelled_by_the_server(engine: sa.Engine) -> None:
         assert connection.scalar(sa.text("SHOW statement_timeout")) == "0"
 
 
+def test_autocommit_keeps_no_limit(server: PostgreSQL) -> None:
+    """Without a transaction nothing is set that could outlive it."""
+    engine = sa.create_engine(server.url("psycopg"), isolation_level="AUTOCOMMIT")
+    _check(engine)()
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("SHOW statement_timeout")) == "0"
+    engine.dispose()
+
+
 def test_limits_are_for_the_check_alone(engine: sa.Engine) -> None:
     """A connection that the app opens later knows no limit of ours."""
     check = _check(engine)

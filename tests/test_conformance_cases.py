@@ -1,6 +1,6 @@
 """What health endpoints of other frameworks agree on, case by case; each test cites its ids.
 
-A case that is not here is in another test, or in `docs/conformance.md` with the reason for it.
+A case that is not here is in another test, or in `docs/conformance.md` with the reason.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from flask_health import Degraded, HealthCheck, checks, status_changed
 
 KEY = {"HTTP_AUTHORIZATION": "Bearer key"}
 PROBES = ("", "/live", "/ready", "/startup")
-ONCE: dict[str, float] = {"interval": 60.0, "retry_interval": 60.0}
+ONCE: dict[str, Any] = {"interval": 60.0, "retry_interval": 60.0}
 
 
 class Service:
@@ -465,7 +465,12 @@ def test_a_check_never_runs_twice_at_once() -> None:
     """D12: it takes longer than its interval."""
     slow = Told()
     service = Service(start=False)
-    service.health.add_check("slow", lambda: (slow(), time.sleep(0.1)) and None, interval=0.04)
+
+    @service.health.check(interval=0.04)
+    def takes_longer() -> None:
+        slow()
+        time.sleep(0.1)
+
     service.health.start(wait=True)
     eventually(lambda: slow.runs >= 4)
     assert slow.at_once == 1
@@ -497,12 +502,12 @@ def test_a_listener_raises() -> None:
     def hears(sender: Flask, *, new: object, **_: object) -> None:
         heard.append(new)
 
-    with status_changed.connected_to(raises, service.app):
-        with status_changed.connected_to(hears, service.app):
-            service.health.start(wait=True)
-            told.says = False
-            eventually(lambda: service.get().code, lambda code: code == 503)
-            told.has_run(2)
+    app = service.app
+    with status_changed.connected_to(raises, app), status_changed.connected_to(hears, app):
+        service.health.start(wait=True)
+        told.says = False
+        eventually(lambda: service.get().code, lambda code: code == 503)
+        told.has_run(2)
     assert [str(status) for status in heard] == ["fail"]
 
 

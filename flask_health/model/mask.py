@@ -10,9 +10,8 @@ LONGEST = 500
 _READ = 4 * LONGEST
 """Characters that are looked at: patterns take their time with a text of a megabyte."""
 
-_BLANK = re.compile(
-    r"[\s\x00-\x1f\x7f-\x9f]+"
-)  # Control characters too: logs are read in terminals.
+# Control characters too: logs are read in terminals.
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
 _VALUE = r"""(?:"(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|[^\s'",;&]+)"""
 _KEY = r"(?:password|passwd|pwd|secret(?:[_-]\w+)?|token|(?:api|access)[_-]?key|authorization)"
 

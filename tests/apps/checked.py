@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import time
 import urllib.request
 from typing import Any
@@ -65,7 +64,6 @@ async def waits() -> None:
     """Wait in an event loop."""
     _ran("waits")
     await asyncio.sleep(0.05)
-    tell("waits.thread", threading.current_thread().name)
     if ordered("fail"):
         raise ConnectionError("connection refused")
 

@@ -107,6 +107,7 @@ class Backend:
         pids = self.pids()
         send(signal.SIGSTOP, *pids)
         try:
+            eventually(lambda: all(map(_stopped, pids)), why="every thread stops")
             yield
         finally:
             send(signal.SIGCONT, *pids)
@@ -291,6 +292,15 @@ class RabbitMQ(Backend):
 
     def answers(self) -> bool:
         return says(self.port, b"AMQP\x00\x00\x09\x01", b"\x01")
+
+
+def _stopped(pid: int) -> bool:
+    """Tell whether no thread of a process runs any more; each stops when it is scheduled next."""
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    try:
+        return {path.read_text().rpartition(")")[2][1] for path in threads} <= set("TZX")
+    except (FileNotFoundError, ProcessLookupError):  # one has just ended: look again
+        return False
 
 
 def _accepts(port: int) -> bool:

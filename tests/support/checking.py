@@ -18,7 +18,7 @@ from flask_health.workers.runner import Runner
 from support.local import DEADLINE, sibling
 from support.waiting import eventually
 
-BRISK: dict[str, float] = {"interval": 0.05, "retry_interval": 0.02}
+BRISK: dict[str, Any] = {"interval": 0.05, "retry_interval": 0.02}
 """Options of a check that a test waits for."""
 
 
@@ -87,6 +87,11 @@ class Runs:
             return condition()
 
         return eventually(turn, within=within, every=0.002, why="turning")
+
+    def until_result(self, name: str = "database") -> Result:
+        """Turn until a check has its first result; returns it."""
+        self.until(lambda: self.result(name).time)
+        return self.result(name)
 
     def turns_for(self, seconds: float) -> None:
         """Turn for a while: for what must not happen."""
