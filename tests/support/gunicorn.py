@@ -172,6 +172,9 @@ class Gunicorn:
 
     def kill(self, *pids: int) -> None:
         """Kill -9 these processes, or everything; wait until they and their locks are gone."""
+        if not pids:
+            # Frozen first: a worker that saw its master die alone would leave in good order.
+            self.signal(signal.SIGSTOP, *processes.in_session(self.session))
         victims = pids or tuple(processes.in_session(self.session))
         self.signal(signal.SIGKILL, *victims)
         if self.session in victims and self._popen:
