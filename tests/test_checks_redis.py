@@ -33,7 +33,9 @@ def client(server: Redis) -> Iterator[Client]:
 
     def make(**options: Any) -> Any:
         settings = {"host": "127.0.0.1", "port": server.port, "password": SECRET, **options}
-        return stack.enter_context(contextlib.closing(driver.Redis(**settings)))
+        made: Any = driver.Redis(**settings)
+        stack.callback(made.connection_pool.disconnect)
+        return made
 
     with contextlib.ExitStack() as stack:
         yield make

@@ -39,7 +39,7 @@ class memory(ReadyMade):
     component_type: t.ClassVar[str] = "system"
     measurement: str = "utilization"
     network: t.ClassVar[bool] = False
-    root: t.ClassVar[Path] = Path("/")
+    root: Path = Path("/")
 
     def __init__(self, max_used: float = 0.95, *, warn_used: float | None = None) -> None:
         self._max_used = _share("max_used", max_used)

@@ -12,10 +12,11 @@ class redis(Timed):
     """Passes when Redis answers PING on a connection of the app's own pool.
 
     PING also fails while Redis loads its data, and while it refuses writes because it cannot
-    save. The pool opens and reopens connections with the client's own patience, by default 5 s
-    for each of 4 attempts; so the server is first tried on a separate connection with the same
-    settings and this check's limits, which is closed at once. Neither changes anything for
-    others who use the pool. A `BlockingConnectionPool` that is full waits as long as it was told.
+    save. The pool opens and reopens connections with the client's own patience, which by default
+    is a minute for a server that accepts and says nothing; so the server is first tried on a
+    separate connection with the same settings and this check's limits, closed at once. Neither
+    changes anything for others who use the pool. A `BlockingConnectionPool` that is full waits as
+    long as it was told.
 
     :param client: a `redis.Redis`, with or without Sentinel. For a cluster, one check per node:
         `node.redis_connection`.
