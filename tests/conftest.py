@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # --import-mode=importlib adds nothing by itself
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
 if (HERE / "support" / "noskips.py").exists():
     pytest_plugins = ["support.noskips"]
 
+
+# Where a red run costs most the examples are the same each time; elsewhere they are new ones.
+settings.register_profile("same", derandomize=True)
+if os.environ.get("FLASK_HEALTH_NO_SKIPS"):
+    settings.load_profile("same")
 
 PROCESSES = ("test_benchmarks", "test_checks_", "test_faults_", "test_gunicorn_", "test_servers_")
 """Modules that start real servers: the matrix, but for what every interpreter has to show."""
