@@ -17,7 +17,9 @@ def compute() -> None:
     tell("started", 0)
     number = 1
     while ordered("wait"):
-        for _ in range(20_000):
+        # Longer than the interpreter's switch interval: a thread that gives its lock up more often
+        # than that, to take it back at once, can keep the others waiting for seconds.
+        for _ in range(300_000):
             number = number * 48271 % 2147483647
 
 
