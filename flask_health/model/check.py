@@ -65,14 +65,14 @@ class Outcome:
 
     :ivar status: of this run alone.
     :ivar output: why it is not pass, for people.
-    :ivar time: when it ended, in seconds since the epoch.
+    :ivar ended: when it ended, on the monotonic clock: a clock that is set has no say in ages.
     :ivar duration: how long it took, in seconds.
     :ivar observed_value: what the check measured; None when it did not.
     """
 
     status: Status
     output: str
-    time: float
+    ended: float
     duration: float
     observed_value: float | int | str | bool | None = None
     observed_unit: str | None = None
@@ -80,13 +80,13 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class History:
-    """What is made of all runs so far.
+    """What is made of all runs so far; times are on the monotonic clock.
 
     :ivar status: the verdict.
     :ivar last: the last run.
     :ivar streak: how many runs in a row have contradicted the verdict.
     :ivar failures: how many runs in a row have failed.
-    :ivar since: when the verdict began, in seconds since the epoch.
+    :ivar since: when the verdict began.
     :ivar down_since: when the first of the failures in a row was; None when there is none.
     """
 
@@ -112,11 +112,11 @@ def advance(history: History | None, outcome: Outcome, check: Check) -> History:
             outcome,
             0,
             int(failed),
-            outcome.time,
-            outcome.time if failed else None,
+            outcome.ended,
+            outcome.ended if failed else None,
         )
     failures = history.failures + 1 if failed else 0
-    began = outcome.time if history.down_since is None else history.down_since
+    began = outcome.ended if history.down_since is None else history.down_since
     down_since = began if failed else None
     was_down = history.status is Status.FAIL
     streak = history.streak + 1 if failed is not was_down else 0
@@ -124,7 +124,7 @@ def advance(history: History | None, outcome: Outcome, check: Check) -> History:
     status = history.status
     if streak >= needed or not (streak or failed):
         status, streak = outcome.status, 0
-    since = history.since if status is history.status else outcome.time
+    since = history.since if status is history.status else outcome.ended
     return History(status, outcome, streak, failures, since, down_since)
 
 
@@ -137,6 +137,8 @@ class Result:
     :ivar output: why it is not pass.
     :ivar time: when it last ran, in seconds since the epoch; None when it has not yet.
     :ivar since: when its status began, in seconds since the epoch; None before its first run.
+    :ivar stale_at: when it is not believed any more, on the monotonic clock; None before its first
+        run.
     """
 
     check: Check
@@ -149,6 +151,7 @@ class Result:
     observed_unit: str | None = None
     failures: int = 0
     since: float | None = None
+    stale_at: float | None = None
 
     @property
     def name(self) -> str:
@@ -156,15 +159,16 @@ class Result:
         return self.check.name
 
 
-def judge(check: Check, history: History | None, now: float) -> Result:
+def judge(check: Check, history: History | None, now: float, epoch: float = 0.0) -> Result:
     """What a check is now.
 
-    :param now: seconds since the epoch.
+    :param now: on the monotonic clock.
+    :param epoch: what to add to the monotonic clock for seconds since the epoch.
     """
     if history is None:
         return Result(check, Status.FAIL, Status.FAIL, "not run yet")
     last, status, output = history.last, history.status, history.last.output
-    age = now - last.time
+    age = now - last.ended
     if age > check.stale_after:
         status, output = Status.FAIL, f"stale: the last result is {age:.0f} s old"
     elif status is not Status.FAIL and last.status is Status.FAIL:
@@ -177,12 +181,13 @@ def judge(check: Check, history: History | None, now: float) -> Result:
         status,
         counts_as,
         output,
-        last.time,
+        last.ended + epoch,
         last.duration,
         last.observed_value,
         last.observed_unit,
         history.failures,
-        history.since,
+        history.since + epoch,
+        last.ended + check.stale_after,
     )
 
 
