@@ -331,7 +331,7 @@ def test_startup_passes_once_and_for_good(told: Told) -> None:
 def test_a_clock_that_is_set_makes_nothing_stale(
     told: Told, monkeypatch: pytest.MonkeyPatch, days: float
 ) -> None:
-    """The age of a result is measured on the monotonic clock; its time is told on the new one."""
+    """The age of a result is measured on the monotonic clock; its time stays as it was told."""
     runs = Runs([check(told, interval=30.0)])
     before = runs.until_result()
     real = time.time
@@ -339,8 +339,7 @@ def test_a_clock_that_is_set_makes_nothing_stale(
     runs.turns_for(0.05)
     after = runs.result("database")
     assert runs.allows() and after.status is PASS and told.runs == 1
-    assert before.time is not None and after.time is not None
-    assert after.time - before.time == pytest.approx(days * 86400, abs=1.0)
+    assert after.time == before.time
 
 
 def test_a_stale_result_fails(told: Told) -> None:
@@ -412,7 +411,7 @@ def test_the_last_hundred_changes_are_kept(told: Told) -> None:
     runs = Runs([check(told, failure_threshold=1)])
     slot = runs.runner._slots["database"]
     for number in range(121):
-        outcome = Outcome(FAIL if number % 2 else PASS, str(number), float(number), 0.0)
+        outcome = Outcome(FAIL if number % 2 else PASS, str(number), 1.7e9, float(number), 0.0)
         runs.runner._end(slot, outcome, 0.0)
     assert [row.output for row in runs.runner.transitions()] == [str(n) for n in range(21, 121)]
 

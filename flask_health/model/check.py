@@ -65,13 +65,15 @@ class Outcome:
 
     :ivar status: of this run alone.
     :ivar output: why it is not pass, for people.
-    :ivar ended: when it ended, on the monotonic clock: a clock that is set has no say in ages.
+    :ivar time: when it ended, in seconds since the epoch, for people.
+    :ivar ended: the same on the monotonic clock: setting the other one makes no result older.
     :ivar duration: how long it took, in seconds.
     :ivar observed_value: what the check measured; None when it did not.
     """
 
     status: Status
     output: str
+    time: float
     ended: float
     duration: float
     observed_value: float | int | str | bool | None = None
@@ -80,14 +82,15 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class History:
-    """What is made of all runs so far; times are on the monotonic clock.
+    """What is made of all runs so far.
 
     :ivar status: the verdict.
     :ivar last: the last run.
     :ivar streak: how many runs in a row have contradicted the verdict.
     :ivar failures: how many runs in a row have failed.
-    :ivar since: when the verdict began.
-    :ivar down_since: when the first of the failures in a row was; None when there is none.
+    :ivar since: when the verdict began, in seconds since the epoch.
+    :ivar down_since: when the first of the failures in a row was, on the monotonic clock; None when
+        there is none.
     """
 
     status: Status
@@ -112,7 +115,7 @@ def advance(history: History | None, outcome: Outcome, check: Check) -> History:
             outcome,
             0,
             int(failed),
-            outcome.ended,
+            outcome.time,
             outcome.ended if failed else None,
         )
     failures = history.failures + 1 if failed else 0
@@ -124,7 +127,7 @@ def advance(history: History | None, outcome: Outcome, check: Check) -> History:
     status = history.status
     if streak >= needed or not (streak or failed):
         status, streak = outcome.status, 0
-    since = history.since if status is history.status else outcome.ended
+    since = history.since if status is history.status else outcome.time
     return History(status, outcome, streak, failures, since, down_since)
 
 
@@ -159,11 +162,10 @@ class Result:
         return self.check.name
 
 
-def judge(check: Check, history: History | None, now: float, epoch: float = 0.0) -> Result:
+def judge(check: Check, history: History | None, now: float) -> Result:
     """What a check is now.
 
     :param now: on the monotonic clock.
-    :param epoch: what to add to the monotonic clock for seconds since the epoch.
     """
     if history is None:
         return Result(check, Status.FAIL, Status.FAIL, "not run yet")
@@ -181,12 +183,12 @@ def judge(check: Check, history: History | None, now: float, epoch: float = 0.0)
         status,
         counts_as,
         output,
-        last.ended + epoch,
+        last.time,
         last.duration,
         last.observed_value,
         last.observed_unit,
         history.failures,
-        history.since + epoch,
+        history.since,
         last.ended + check.stale_after,
     )
 

@@ -31,13 +31,14 @@ def attempt(check: Check, call: cabc.Callable[[Check], object]) -> Outcome:
     except BaseException as error:
         said = _words(error)
         status, output = Status.FAIL, mask(type(error).__name__ + (said and f": {said}"))
-    return Outcome(status, output, time.monotonic(), time.monotonic() - began, value, unit)
+    ended = time.monotonic()
+    return Outcome(status, output, time.time(), ended, ended - began, value, unit)
 
 
 def timed_out(check: Check) -> Outcome:
     """The outcome of a run that takes longer than it may."""
     output = f"timed out after {check.timeout} s"
-    return Outcome(Status.FAIL, output, time.monotonic(), check.timeout)
+    return Outcome(Status.FAIL, output, time.time(), time.monotonic(), check.timeout)
 
 
 def _words(error: BaseException) -> str:

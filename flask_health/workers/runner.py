@@ -162,9 +162,8 @@ class Runner:
     def results(self, probe: str) -> list[Result]:
         """The results of the checks of a probe, `health` for all, in order of registration."""
         now = time.monotonic()
-        epoch = time.time() - now
         return [
-            judge(check, self.histories.get(check.name), now, epoch)
+            judge(check, self.histories.get(check.name), now)
             for check in self.checks
             if probe == "health" or probe in check.probes
         ]
@@ -279,7 +278,7 @@ class Runner:
             thread.start()
         except RuntimeError as error:  # This process may have no more threads.
             slot.due = now + slot.check.retry_interval
-            self._take(slot, Outcome(Status.FAIL, str(error), now, 0.0), now)
+            self._take(slot, Outcome(Status.FAIL, str(error), time.time(), now, 0.0), now)
         else:
             slot.started, slot.given_up = now, False
 

@@ -7,7 +7,6 @@ import collections.abc as cabc
 import contextlib
 import logging
 import threading
-import time
 
 from ..model.check import Check, History
 from ..model.status import Status
@@ -74,7 +73,7 @@ def _transition(check: Check, before: History | None, after: History) -> Transit
         check=check.name,
         old=before.status if before else Status.PASS,
         new=after.status,
-        time=time.time(),
+        time=after.last.time,
         output=after.last.output,
         failures=failures,
         outage=outage,
