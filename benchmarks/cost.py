@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .apps import peers
@@ -16,7 +17,8 @@ from .servers import ROOT, Server, children, gunicorn, python_environ, wait_for
 IMPORT_LIMIT = 5.0
 MEMORY_LIMIT = 1.0
 WORKERS = 4
-REQUESTS = 100
+REQUESTS = 400
+CLIENTS = 16
 
 STATEMENTS = {
     OURS: "from flask_health import HealthCheck",
@@ -100,11 +102,14 @@ def _memory(rounds: int) -> list[Line]:
 
 
 def _private_memory(server: Server, paths: Sequence[str]) -> list[int]:
-    """KiB that each worker shares with no other process, once all of them have worked."""
+    """KiB that each worker shares with no other process, once all of them have worked.
+
+    Clients come at once: one after the other would be served by the same worker again and again.
+    """
     for path in paths:
         wait_for(server, path)
-        for _ in range(REQUESTS):
-            probe(server.port, path)
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            list(clients.map(lambda path: probe(server.port, path), [path] * REQUESTS))
     return [_private(pid) for pid in children(server.pid)]
 
 

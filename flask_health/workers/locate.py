@@ -12,10 +12,14 @@ def locate(workers: int | None) -> Server:
 
     :param workers: `HEALTH_WORKERS`: the number of workers of a server that cannot be asked.
     """
-    from . import gunicorn, otherservers
+    from . import gunicorn
 
     frame = sys._getframe()
-    found = gunicorn.locate(frame) or otherservers.locate(frame, workers)
+    found = gunicorn.locate(frame)
+    if found is None:
+        from . import otherservers  # Only here: a worker of gunicorn never needs them.
+
+        found = otherservers.locate(frame, workers)
     if found:
         return found
     if workers is not None and workers > 1:
