@@ -137,6 +137,29 @@ def test_importing_the_package_is_free(tmp_path: Path) -> None:
     assert "flask" in loaded
 
 
+UNUSED = {
+    "asyncio",
+    "multiprocessing",
+    "flask_health.checks",
+    "flask_health.model.check",
+    "flask_health.web.teller",
+    "flask_health.workers.presence",
+    "flask_health.workers.runner",
+}
+
+
+def test_what_is_not_used_is_not_imported(tmp_path: Path) -> None:
+    """An app without checks, alone in its process, pays for neither runner nor state directory."""
+    code = """
+from flask import Flask
+from flask_health import HealthCheck
+app = Flask("app")
+HealthCheck(app)
+assert app.test_client().get("/health").data == b"ok"
+"""
+    assert not loaded_after(code, tmp_path) & UNUSED
+
+
 def test_every_public_name_is_there() -> None:
     """`__all__` is what `from flask_health import ...` gives, and nothing else is."""
     for name in flask_health.__all__:

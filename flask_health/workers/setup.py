@@ -8,13 +8,16 @@ import logging
 import os
 import time
 import traceback
+import typing as t
 
 from ..exceptions import SetupFailedError, SetupTimeoutError
 from ..model.mask import mask, mask_secrets
 from ..model.server import WorkerState
-from .presence import Presence
-from .statedir import Lock
 from .steps import TAKEOVERS, Progress, Step, backoff, running
+
+if t.TYPE_CHECKING:
+    from .presence import Presence
+    from .statedir import Lock
 
 log: logging.Logger = logging.getLogger("flask_health")
 
