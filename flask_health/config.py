@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import collections.abc as cabc
-import dataclasses
 import json
 import logging
 import math
 import os
+import types
 import typing as t
 
 from .exceptions import ConfigError
@@ -132,8 +132,7 @@ def _from_json(value: object) -> object:
         return None
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(t.NamedTuple):
     """The configuration of one app, read once by `init_app`. Durations are in seconds.
 
     :ivar gate_timeout: how long a business request may wait; None: 0 in a worker of a pre-fork
@@ -142,7 +141,7 @@ class Config:
     """
 
     url_prefix: str = "/health"
-    aliases: cabc.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    aliases: cabc.Mapping[str, str] = types.MappingProxyType({})
     state_dir: str | None = None
     workers: int | None = None
     gate: bool = True
@@ -153,11 +152,15 @@ class Config:
     hold: t.Literal["siblings", "always", "never"] = "siblings"
     min_workers: int = 1
     details: t.Literal["authorized", "always", "never"] = "authorized"
-    token: str | None = dataclasses.field(default=None, repr=False)
+    token: str | None = None
     version: str | None = None
     service: str | None = None
     description: str | None = None
-    links: cabc.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    links: cabc.Mapping[str, str] = types.MappingProxyType({})
+
+    def __repr__(self) -> str:
+        shown = self._replace(token="***") if self.token else self
+        return f"Config{shown._asdict()}"
 
 
 PARSERS: dict[str, cabc.Callable[[object], object]] = {
@@ -179,7 +182,7 @@ PARSERS: dict[str, cabc.Callable[[object], object]] = {
     "description": _text,
     "links": _texts,
 }
-OPTIONAL = {field.name for field in dataclasses.fields(Config) if field.default is None}
+OPTIONAL = {name for name, default in Config._field_defaults.items() if default is None}
 
 
 def read(config: cabc.Mapping[str, object], environ: cabc.Mapping[str, str]) -> Config:

@@ -19,7 +19,7 @@ from .web.details import Details
 from .web.early import Early
 from .web.probe import Probes
 from .workers import steps
-from .workers.gate import Gate, GateOptions
+from .workers.gate import Checks, Gate, GateOptions
 from .workers.locate import locate
 from .workers.server import next_ordinal
 from .workers.verdict import Verdict
@@ -36,7 +36,7 @@ if t.TYPE_CHECKING:
 log: logging.Logger = logging.getLogger("flask_health")
 
 
-class Wired:
+class Wired(Checks):
     """What the extension keeps for one app.
 
     :ivar gate: its init gate.

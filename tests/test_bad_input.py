@@ -252,7 +252,7 @@ def test_without_any_directory_a_worker_answers_for_itself(
 ) -> None:
     """Setup runs, the gate opens, and one line says that the others are not seen."""
     nowhere = str(tmp_path / "nowhere")
-    monkeypatch.setattr("flask_health.workers.gate.candidates", lambda *given: [nowhere])
+    monkeypatch.setattr("flask_health.workers.statedir.candidates", lambda *given: [nowhere])
     gate = worker_gate(nowhere, load, workers=2)
     gate.begin()
     assert gate.event.wait(10)

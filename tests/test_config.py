@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
@@ -165,7 +164,7 @@ def cases(which: str) -> list[Any]:
 
 def test_every_key_has_a_row_here() -> None:
     """No key goes untested."""
-    assert set(ROWS) == set(PARSERS) == {field.name for field in dataclasses.fields(Config)}
+    assert set(ROWS) == set(PARSERS) == set(Config._fields)
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -314,5 +313,5 @@ def test_the_configuration_is_frozen() -> None:
     app.config["HEALTH_URL_PREFIX"] = "/elsewhere"
     assert app.test_client().get("/health").status_code == 200
     assert app.test_client().get("/elsewhere").status_code == 404
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         read({}, {}).gate = False  # type: ignore[misc]

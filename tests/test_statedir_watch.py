@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import fcntl
 import logging
@@ -436,7 +435,7 @@ def test_a_signal_in_the_middle_of_a_change_wins(
     presence = sibling(tmp_path, "boot", 1)
     presence.say(WorkerState.STARTING if what == "say" else WorkerState.READY)
     directory = presence.directory
-    rename, replace = directory.rename, dataclasses.replace
+    rename, replace = directory.rename, Marker._replace
     told: list[str] = []
 
     def tell(now: str) -> None:
@@ -455,7 +454,7 @@ def test_a_signal_in_the_middle_of_a_change_wins(
         return new
 
     monkeypatch.setattr(directory, "rename", telling_rename)
-    monkeypatch.setattr("flask_health.workers.presence.dataclasses.replace", telling_replace)
+    monkeypatch.setattr(Marker, "_replace", telling_replace)
     if what == "say":
         presence.say(WorkerState.READY)
     else:

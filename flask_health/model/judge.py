@@ -11,14 +11,14 @@ FAILED_ONLY = frozenset({WorkerState.FAILED})
 
 def gate_complete(census: Census, expected: int) -> bool:
     """Whether every expected worker has finished its setup, so that the gate may open."""
-    return census.count(READY_ONLY) >= max(expected, 1)
+    return census.how_many(READY_ONLY) >= max(expected, 1)
 
 
 def gate_state(census: Census) -> str:
     """The server's gate: `open`, `failed`, `running` or `pending`."""
     if census.opened:
         return "open"
-    if census.count(FAILED_ONLY):
+    if census.how_many(FAILED_ONLY):
         return "failed"
     return "running" if census.markers else "pending"
 
@@ -31,7 +31,7 @@ def ready(census: Census, min_workers: int) -> bool:
     """
     if census.orphaned or not census.opened:
         return False
-    return census.count(SERVING) >= max(1, min(min_workers, census.expected))
+    return census.how_many(SERVING) >= max(1, min(min_workers, census.expected))
 
 
 def status(census: Census, min_workers: int, misses_one: bool = False) -> Status:
@@ -41,7 +41,7 @@ def status(census: Census, min_workers: int, misses_one: bool = False) -> Status
     """
     if not ready(census, min_workers):
         return Status.FAIL
-    return Status.WARN if misses_one or census.count(FAILED_ONLY) else Status.PASS
+    return Status.WARN if misses_one or census.how_many(FAILED_ONLY) else Status.PASS
 
 
 def reason(census: Census, min_workers: int, misses_one: bool = False) -> str:
@@ -51,7 +51,7 @@ def reason(census: Census, min_workers: int, misses_one: bool = False) -> str:
     failed = [marker.pid for marker in census.markers if marker.state is WorkerState.FAILED]
     if failed:
         return f"failed: worker {', '.join(map(str, failed))}"
-    serving = census.count(SERVING)
+    serving = census.how_many(SERVING)
     if not census.opened:
         return f"setup finished in {serving} of {census.expected} workers"
     if not ready(census, min_workers):

@@ -11,7 +11,7 @@ _READ = 4 * LONGEST
 """Characters that are looked at: patterns take their time with a text of a megabyte."""
 
 # Control characters too: logs are read in terminals.
-_BLANK = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+_BLANK = r"[\s\x00-\x1f\x7f-\x9f]+"
 _VALUE = r"""(?:"(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|[^\s'",;&]+)"""
 _KEY = r"(?:password|passwd|pwd|secret(?:[_-]\w+)?|token|(?:api|access)[_-]?key|authorization)"
 
@@ -35,7 +35,7 @@ def mask_secrets(text: str) -> str:
 
 def mask(text: str) -> str:
     """A text without the passwords and tokens in it, on one line, and not endless."""
-    text = _BLANK.sub(" ", text[: _READ * _READ]).strip()
+    text = re.sub(_BLANK, " ", text[: _READ * _READ]).strip()
     if len(text) > _READ:
         text = f"{text[:_READ]}@…"  # What was cut off may have been the end of a URL's password.
     text = mask_secrets(text)

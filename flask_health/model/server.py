@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import collections.abc as cabc
-import dataclasses
 import enum
+import typing as t
 
 
 class WorkerState(str, enum.Enum):
@@ -33,8 +33,7 @@ class WorkerState(str, enum.Enum):
 SERVING = frozenset({WorkerState.READY, WorkerState.LEAVING})
 
 
-@dataclasses.dataclass(frozen=True)
-class Marker:
+class Marker(t.NamedTuple):
     """A worker as its marker shows it.
 
     :ivar age: the order in which the server started it, from 1.
@@ -72,8 +71,7 @@ def parse_marker(name: str) -> Marker | None:
         return None
 
 
-@dataclasses.dataclass(frozen=True)
-class Census:
+class Census(t.NamedTuple):
     """One look at a server: its living workers and what has been decided for all of them.
 
     :ivar markers: the markers of living workers, oldest worker first.
@@ -89,8 +87,8 @@ class Census:
     started: bool = False
     allowed: bool = False
 
-    def count(self, states: cabc.Container[WorkerState]) -> int:
-        """How many workers are in one of these states."""
+    def how_many(self, states: cabc.Container[WorkerState]) -> int:
+        """The number of workers in one of these states."""
         return sum(marker.state in states for marker in self.markers)
 
     @property

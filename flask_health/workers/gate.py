@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
-import dataclasses
 import logging
 import os
 import sys
@@ -21,13 +20,13 @@ import typing as t
 
 from ..model import judge
 from ..model.server import SERVING, Census, WorkerState
-from .headcount import Headcount
-from .presence import Presence, appear
 from .server import Role, Server, enroll
-from .serving import end
-from .setup import Setup
-from .statedir import available, candidates
 from .steps import Step, running
+
+if t.TYPE_CHECKING:
+    from .headcount import Headcount
+    from .presence import Presence
+    from .setup import Setup
 
 log: logging.Logger = logging.getLogger("flask_health")
 
@@ -38,8 +37,7 @@ MENDING_LOOK = 1.0
 """Seconds between two looks at our own marker once it is open."""
 
 
-@dataclasses.dataclass(frozen=True)
-class GateOptions:
+class GateOptions(t.NamedTuple):
     """What the configuration says about the gate; durations in seconds."""
 
     app_name: str
@@ -50,8 +48,8 @@ class GateOptions:
     exit_on_failure: bool = False
 
 
-class Checks(t.Protocol):
-    """What runs the checks of an app, when the gate says so."""
+class Checks:
+    """What runs the checks of an app, when the gate says so; this one has none to run."""
 
     def prepare(self, presence: Presence | None) -> None:
         """Setup is about to begin."""
@@ -61,19 +59,6 @@ class Checks(t.Protocol):
 
     def stop(self) -> None:
         """This worker accepts no more."""
-
-
-class NoChecks:
-    """There are none."""
-
-    def prepare(self, presence: Presence | None) -> None:
-        """Prepares nothing."""
-
-    def start(self) -> None:
-        """Starts nothing."""
-
-    def stop(self) -> None:
-        """Stops nothing."""
 
 
 class Gate:
@@ -106,11 +91,13 @@ class Gate:
         self._steps = steps
         self._call = call
         self._testing = testing
-        self._checks: Checks = checks or NoChecks()
+        self._checks: Checks = checks or Checks()
         self._made_in = os.getpid()
         self._tickets = [None]
         self._turned = threading.Event()
         self._left = False
+        if server.role is not Role.ALONE:
+            _import_shared()  # Here: the workers that a preloading master forks have it already.
         enroll(self)
 
     def __repr__(self) -> str:
@@ -172,6 +159,8 @@ class Gate:
             self._tickets.pop()
         except IndexError:
             return
+        from .setup import Setup
+
         self.setup = Setup(
             steps,
             self._call,
@@ -210,7 +199,7 @@ class Gate:
         if self.options.hold == "always":
             return True
         census = self.census
-        return not self.server.own_queue and bool(census and census.count(SERVING))
+        return not self.server.own_queue and bool(census and census.how_many(SERVING))
 
     def told_to_stop(self) -> None:
         """Says that this worker accepts no more. Called in signal handlers."""
@@ -229,6 +218,10 @@ class Gate:
             event.set()
 
     def _appear(self) -> None:
+        from .headcount import Headcount
+        from .presence import appear
+        from .statedir import available, candidates
+
         if available:
             bases = candidates(self.options.state_dir, self.server.tmp_dir)
             boot = self.server.boot(self.options.app_name, self._ordinal)
@@ -309,6 +302,8 @@ class Gate:
         self._exit()
 
     def _exit(self) -> None:
+        from .serving import end
+
         status = end(self.server)
         if status is None:
             return
@@ -328,6 +323,11 @@ def _generation(presence: Presence, server: Server) -> int:
     if found:
         presence.decide(f"generation.{found}")
     return found
+
+
+def _import_shared() -> None:
+    """Imports what only a server of several workers needs."""
+    from . import headcount, presence, setup  # noqa: F401
 
 
 def _start_thread(target: cabc.Callable[[], None], name: str) -> None:

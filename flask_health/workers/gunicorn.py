@@ -19,7 +19,10 @@ import time
 import types
 import typing as t
 
-from .server import Member, Role, Server, frames, members
+from .server import Role, Server, frames, members
+
+if t.TYPE_CHECKING:
+    from .server import Member
 
 log: logging.Logger = logging.getLogger("flask_health")
 

@@ -40,7 +40,7 @@ class Headcount:
         :param now: seconds on the monotonic clock.
         """
         census = self._presence.watch.look()
-        missing = census.count(AT_WORK) < census.expected
+        missing = census.how_many(AT_WORK) < census.expected
         self._missing_since = (self._missing_since or now) if missing else None
         fewer = self._fewer(census) if missing else None
         self._fewer_since = (self._fewer_since or now) if fewer else None

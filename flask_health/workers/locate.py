@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from . import gunicorn, otherservers
 from .server import Role, Server
 
 
@@ -13,6 +12,8 @@ def locate(workers: int | None) -> Server:
 
     :param workers: `HEALTH_WORKERS`: the number of workers of a server that cannot be asked.
     """
+    from . import gunicorn, otherservers
+
     frame = sys._getframe()
     found = gunicorn.locate(frame) or otherservers.locate(frame, workers)
     if found:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
-import dataclasses
 import logging
 import os
 import threading
@@ -70,7 +69,7 @@ class Presence:
     def expect(self, workers: int) -> None:
         """Publishes another number of workers that the server wants."""
         with self._lock:
-            self._marker = dataclasses.replace(self._marker, expected=workers)
+            self._marker = self._marker._replace(expected=workers)
             self._say(self.state)
 
     def stop(self) -> None:
@@ -105,10 +104,10 @@ class Presence:
         self.directory.leave(remove=self._all_stop())
 
     def _say(self, state: WorkerState) -> None:
-        self._publish(dataclasses.replace(self._marker, state=state))
+        self._publish(self._marker._replace(state=state))
         if self._told_to_stop and not self._shows_stopping():
             # The signal came in the middle of what went before.
-            self._publish(dataclasses.replace(self._marker, state=WorkerState.STOPPING))
+            self._publish(self._marker._replace(state=WorkerState.STOPPING))
 
     def _publish(self, marker: Marker) -> None:
         self._marker = marker

@@ -49,11 +49,13 @@ __all__ = [
 ]
 
 
-class Inherited(t.Protocol):
-    """Something that a forked child must not share with its parent."""
+if t.TYPE_CHECKING:
 
-    def let_go(self) -> None:
-        """Closes what the child has inherited."""
+    class Inherited(t.Protocol):
+        """Something that a forked child must not share with its parent."""
+
+        def let_go(self) -> None:
+            """Closes what the child has inherited."""
 
 
 _inherited: weakref.WeakSet[Inherited] = weakref.WeakSet()

@@ -26,7 +26,7 @@ class Role(enum.Enum):
     """A server of one: a test, `flask run`, waitress, a script."""
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False, repr=False)
 class Server:
     """The server that a process belongs to, as that process knows it.
 
@@ -77,23 +77,25 @@ class Server:
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-class Member(t.Protocol):
-    """What the server's life asks of an init gate."""
+if t.TYPE_CHECKING:
 
-    server: Server
-    begun: bool
+    class Member(t.Protocol):
+        """What the server's life asks of an init gate."""
 
-    def begin(self) -> None:
-        """Publishes this worker and starts its setup in the background."""
+        server: Server
+        begun: bool
 
-    def should_hold(self) -> bool:
-        """Whether this worker had better not accept connections yet."""
+        def begin(self) -> None:
+            """Publishes this worker and starts its setup in the background."""
 
-    def told_to_stop(self) -> None:
-        """This worker accepts no more connections."""
+        def should_hold(self) -> bool:
+            """Whether this worker had better not accept connections yet."""
 
-    def leave(self) -> None:
-        """This worker ends."""
+        def told_to_stop(self) -> None:
+            """This worker accepts no more connections."""
+
+        def leave(self) -> None:
+            """This worker ends."""
 
 
 _members: weakref.WeakSet[Member] = weakref.WeakSet()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextvars
-import dataclasses
 import importlib.util
 import inspect
 import math
@@ -21,8 +20,7 @@ TAKEOVERS = 3
 """How often another worker takes a server's step over from one that died in it."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Step:
+class Step(t.NamedTuple):
     """A setup step as it was registered.
 
     :ivar scope: `worker`: every worker runs it; `server`: one worker for all.
@@ -39,7 +37,7 @@ class Step:
     native_thread: bool = False
 
 
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+NAME = r"[A-Za-z0-9_-]{1,64}"
 RESERVED = frozenset(
     "status checks live ready startup health all gate workers traffic info metrics ui fleet "
     "state".split()
@@ -81,7 +79,7 @@ def make_step(
 def proper_name(function: object) -> str | None:
     """The name of a function, when it can be the name of a step; else None."""
     name = getattr(function, "__name__", None)
-    return name if isinstance(name, str) and NAME.fullmatch(name) else None
+    return name if isinstance(name, str) and re.fullmatch(NAME, name) else None
 
 
 def same_function(one: object, other: object) -> bool:
@@ -101,7 +99,7 @@ def check_name(function: object, given: str | None, what: str) -> str:
     name = proper_name(function) if given is None else given
     if name is None:
         raise ValueError(f"The {what} {function!r} has no plain name: pass 'name='")
-    if not isinstance(name, str) or not NAME.fullmatch(name):
+    if not isinstance(name, str) or not re.fullmatch(NAME, name):
         raise ValueError(
             f"'name' of a {what} must be 1 to 64 letters, digits, '_' or '-', not {name!r}"
         )
@@ -132,7 +130,6 @@ def _unwrap(function: object) -> object:
     return inspect.unwrap(function) if callable(function) else function
 
 
-@dataclasses.dataclass
 class Progress:
     """How far a step has come.
 
@@ -143,12 +140,13 @@ class Progress:
     :ivar error: why it failed, None when it did not.
     """
 
-    step: Step
-    state: str = "pending"
-    fraction: float | None = None
-    note: str = ""
-    started: float | None = None
-    error: BaseException | None = None
+    def __init__(self, step: Step, state: str = "pending", started: float | None = None) -> None:
+        self.step = step
+        self.state = state
+        self.fraction: float | None = None
+        self.note: str = ""
+        self.started = started
+        self.error: BaseException | None = None
 
     def late(self, now: float, default_timeout: float | None) -> float | None:
         """The timeout in seconds that the running attempt has exceeded; None when it has not."""

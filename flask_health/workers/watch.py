@@ -5,7 +5,6 @@ nothing did.
 from __future__ import annotations
 
 import collections.abc as cabc
-import dataclasses
 import logging
 import os
 import select
@@ -118,7 +117,7 @@ class Watch:
         self._read_failed = True
         lifelines.complete = False
         # Who lives is not known. What was decided for good stays decided.
-        return dataclasses.replace(self._census, markers=(), orphaned=self._orphaned())
+        return self._census._replace(markers=(), orphaned=self._orphaned())
 
     def _orphaned(self) -> bool:
         return self._master not in (os.getppid(), os.getpid())
