@@ -40,7 +40,9 @@ def after(runs: str, of: Check, before: History | None = None, began: int = 0) -
     history = before
     for second, run in enumerate(runs.replace(" ", ""), start=began):
         output = "refused" if run == "F" else ""
-        history = advance(history, Outcome(WORDS[run], output, float(second), 0.1), of)
+        history = advance(
+            history, Outcome(WORDS[run], output, float(second), float(second), 0.1), of
+        )
     assert history
     return history
 
@@ -182,9 +184,9 @@ def test_the_reason(runs: str, output: str) -> None:
 
 def test_a_result_tells_of_the_last_run() -> None:
     """Its time, duration and observation, and since when it has been so."""
-    outcome = Outcome(PASS, "", 50.0, 0.25, 17, "ms")
+    outcome = Outcome(PASS, "", 1.7e9, 50.0, 0.25, 17, "ms")
     result = judge(check(), advance(after("SS", check()), outcome, check()), 51.0)
-    assert (result.time, result.duration) == (50.0, 0.25)
+    assert (result.time, result.duration) == (1.7e9, 0.25)
     assert (result.observed_value, result.observed_unit) == (17, "ms")
     assert (result.since, result.failures) == (0.0, 0)
 

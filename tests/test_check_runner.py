@@ -327,6 +327,21 @@ def test_startup_passes_once_and_for_good(told: Told) -> None:
     assert (runs.runner.started, runs.allows("ready")) == (True, True)
 
 
+@pytest.mark.parametrize("days", [-1.0, 1.0])
+def test_a_clock_that_is_set_makes_nothing_stale(
+    told: Told, monkeypatch: pytest.MonkeyPatch, days: float
+) -> None:
+    """The age of a result is measured on the monotonic clock; its time stays as it was told."""
+    runs = Runs([check(told, interval=30.0)])
+    before = runs.until_result()
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + days * 86400)
+    runs.turns_for(0.05)
+    after = runs.result("database")
+    assert runs.allows() and after.status is PASS and told.runs == 1
+    assert after.time == before.time
+
+
 def test_a_stale_result_fails(told: Told) -> None:
     """A runner that stands still does not go on to say what was true."""
     runs = Runs([check(told, interval=0.1, timeout=0.05)])
@@ -396,10 +411,9 @@ def test_the_last_hundred_changes_are_kept(told: Told) -> None:
     runs = Runs([check(told, failure_threshold=1)])
     slot = runs.runner._slots["database"]
     for number in range(121):
-        outcome = Outcome(FAIL if number % 2 else PASS, "", float(number), 0.0)
+        outcome = Outcome(FAIL if number % 2 else PASS, str(number), 1.7e9, float(number), 0.0)
         runs.runner._end(slot, outcome, 0.0)
-    kept = runs.runner.transitions()
-    assert [row.time for row in kept] == [float(n) for n in range(21, 121)]
+    assert [row.output for row in runs.runner.transitions()] == [str(n) for n in range(21, 121)]
 
 
 # Through the extension

@@ -21,7 +21,7 @@ from flask_health import Status
 from flask_health.model.check import Check
 from flask_health.model.server import WorkerState
 from flask_health.workers.presence import Presence
-from flask_health.workers.runner import UNPUBLISHED
+from flask_health.workers.publishing import UNPUBLISHED
 
 FAIL, WARN, PASS = Status.FAIL, Status.WARN, Status.PASS
 

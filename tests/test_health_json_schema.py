@@ -105,7 +105,9 @@ def test_reports_of_several_workers_keep_to_it(tmp_path: Path) -> None:
     of = Check("database", lambda: None, component_type="datastore", measurement="responseTime")
     histories = [None]
     for status in Status:
-        outcome = Outcome(status, "" if status is Status.PASS else "why", 1.7e9, 0.1, 0.1, "s")
+        outcome = Outcome(
+            status, "" if status is Status.PASS else "why", 1.7e9, 50.0, 0.1, 0.1, "s"
+        )
         histories.append(advance(None, outcome, of))  # type: ignore[arg-type]
     with workers(tmp_path, 2) as two:
         markers = two[0].watch.look().markers

@@ -65,7 +65,8 @@ class Outcome:
 
     :ivar status: of this run alone.
     :ivar output: why it is not pass, for people.
-    :ivar time: when it ended, in seconds since the epoch.
+    :ivar time: when it ended, in seconds since the epoch, for people.
+    :ivar ended: the same on the monotonic clock: setting the other one makes no result older.
     :ivar duration: how long it took, in seconds.
     :ivar observed_value: what the check measured; None when it did not.
     """
@@ -73,6 +74,7 @@ class Outcome:
     status: Status
     output: str
     time: float
+    ended: float
     duration: float
     observed_value: float | int | str | bool | None = None
     observed_unit: str | None = None
@@ -87,7 +89,8 @@ class History:
     :ivar streak: how many runs in a row have contradicted the verdict.
     :ivar failures: how many runs in a row have failed.
     :ivar since: when the verdict began, in seconds since the epoch.
-    :ivar down_since: when the first of the failures in a row was; None when there is none.
+    :ivar down_since: when the first of the failures in a row was, on the monotonic clock; None when
+        there is none.
     """
 
     status: Status
@@ -113,10 +116,10 @@ def advance(history: History | None, outcome: Outcome, check: Check) -> History:
             0,
             int(failed),
             outcome.time,
-            outcome.time if failed else None,
+            outcome.ended if failed else None,
         )
     failures = history.failures + 1 if failed else 0
-    began = outcome.time if history.down_since is None else history.down_since
+    began = outcome.ended if history.down_since is None else history.down_since
     down_since = began if failed else None
     was_down = history.status is Status.FAIL
     streak = history.streak + 1 if failed is not was_down else 0
@@ -137,6 +140,8 @@ class Result:
     :ivar output: why it is not pass.
     :ivar time: when it last ran, in seconds since the epoch; None when it has not yet.
     :ivar since: when its status began, in seconds since the epoch; None before its first run.
+    :ivar stale_at: when it is not believed any more, on the monotonic clock; None before its first
+        run.
     """
 
     check: Check
@@ -149,6 +154,7 @@ class Result:
     observed_unit: str | None = None
     failures: int = 0
     since: float | None = None
+    stale_at: float | None = None
 
     @property
     def name(self) -> str:
@@ -159,12 +165,12 @@ class Result:
 def judge(check: Check, history: History | None, now: float) -> Result:
     """What a check is now.
 
-    :param now: seconds since the epoch.
+    :param now: on the monotonic clock.
     """
     if history is None:
         return Result(check, Status.FAIL, Status.FAIL, "not run yet")
     last, status, output = history.last, history.status, history.last.output
-    age = now - last.time
+    age = now - last.ended
     if age > check.stale_after:
         status, output = Status.FAIL, f"stale: the last result is {age:.0f} s old"
     elif status is not Status.FAIL and last.status is Status.FAIL:
@@ -183,6 +189,7 @@ def judge(check: Check, history: History | None, now: float) -> Result:
         last.observed_unit,
         history.failures,
         history.since,
+        last.ended + check.stale_after,
     )
 
 

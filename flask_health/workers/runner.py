@@ -1,6 +1,6 @@
 """Running checks in the background, one leader for the whole server.
 
-    every worker   asks for the `leader` lock four times a second; runs its own `worker` checks
+    every worker   asks for the `leader` lock ten times a second; runs its own `worker` checks
     the leader     runs the `server` checks and publishes what it made of them
     the others     read what was published, and run a check themselves when its result is late:
                    a leader that is stuck still holds its lock
@@ -12,36 +12,25 @@ from __future__ import annotations
 
 import collections
 import collections.abc as cabc
-import contextlib
 import dataclasses
-import inspect
 import logging
-import math
 import os
 import random
 import threading
 import time
-import typing as t
 import weakref
 
-from ..exceptions import Degraded
-from ..model.check import (
-    PROBES,
-    Check,
-    History,
-    Outcome,
-    Result,
-    advance,
-    judge,
-    observe,
-)
-from ..model.mask import mask
+from ..model.check import PROBES, Check, History, Outcome, Result, advance, judge
 from ..model.report import aggregate
 from ..model.server import WorkerState
 from ..model.status import Status, worst
+from .attempt import attempt, timed_out
 from .board import Board, Transition
+from .outlook import Outlook, fresh_until
 from .presence import Presence
+from .publishing import Publisher
 from .statedir import Lock
+from .telling import Telling
 
 log: logging.Logger = logging.getLogger("flask_health")
 
@@ -53,16 +42,10 @@ PUBLISH_AFTER = 1.0
 an interval when that is shorter.
 """
 
-UNPUBLISHED = "unpublished"
-"""The name by which a leader says that it cannot publish: then each worker runs all checks."""
-
 JITTER = 0.1
 """The share of an interval by which it is cut at random, so that servers do not check in step. It
 is never longer: who waits for the result would think that its author is stuck.
 """
-
-MOST_TOLD = 100
-"""Changes that wait for slow receivers, and that are kept where there is no shared state."""
 
 
 @dataclasses.dataclass
@@ -84,31 +67,10 @@ class Slot:
     stands_in: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Outlook:
-    """What the checks mean to each probe, ready to be read.
-
-    :ivar statuses: the worst of its checks.
-    :ivar good_until: until when, on the monotonic clock, none of its results becomes stale.
-    """
-
-    statuses: cabc.Mapping[str, Status]
-    good_until: cabc.Mapping[str, float]
-
-    def allows(self, probe: str) -> bool:
-        """Whether the checks of a probe allow it to pass now."""
-        return self.statuses[probe] is not Status.FAIL and self.is_fresh(probe)
-
-    def is_fresh(self, probe: str) -> bool:
-        """Whether no result that may fail a probe has become stale."""
-        return time.monotonic() < self.good_until[probe]
-
-
 class Runner:
     """The checks of one app in this worker.
 
     :ivar outlook: what the probes read.
-    :ivar problem: what keeps it from telling others, for people; empty when nothing does.
     :ivar started: whether the checks of the startup probe have ever passed, here or elsewhere.
     :ivar informed: set once every check has had its first result.
     """
@@ -123,23 +85,21 @@ class Runner:
         self.checks: tuple[Check, ...] = tuple(checks)
         self.histories: dict[str, History] = {}
         self.informed: threading.Event = threading.Event()
-        self.problem: str = ""
         self._own = any(check.scope == "worker" and check.critical for check in checks)
         self._slots = {check.name: Slot(check) for check in checks}
         self._call = call
         self._presence = presence
         self._board = Board(presence) if presence else None
+        self._publisher = Publisher(presence, self._board) if presence and self._board else None
         self._leadership: Lock | None = None
-        self._told = Telling(tell)
+        self._telling = Telling(tell, self._board)
         self._woken = threading.Event()
         self._random = random.Random()  # The app's own row of random numbers stays as it is.
         self._ended: collections.deque[tuple[Slot, Outcome]] = collections.deque()
         self._changed = False
         self._opened_at: float | None = None
-        self._publish_at: float | None = None
-        self._local_transitions: collections.deque[Transition] = collections.deque(maxlen=MOST_TOLD)
         self.started: bool = not any("startup" in check.probes for check in checks)
-        self.outlook: Outlook = self._foresee(time.monotonic())
+        self.outlook: Outlook = self._foresee()
 
     def start(self) -> None:
         """Runs the checks until the process ends, or nobody needs them any more."""
@@ -164,12 +124,14 @@ class Runner:
         for slot in self._slots.values():
             self._step(slot, now)
         if self._changed or any(not self.outlook.allows(probe) for probe in PROBES):
-            self.outlook = self._foresee(now)
+            self.outlook = self._foresee()
         self._show_own_state(now)
-        published = self._publish_if_due(now)
-        if self._presence and (published or self._leadership):
-            self._allow(self._presence, now)
-        return TICK if self._presence else self._until_next(now)
+        if self._publisher is None:
+            return self._until_next(now)
+        published = self._publisher.publish_if_due(now, self._shared, self.leads)
+        if published or self._leadership:
+            self._publisher.allow(self._allows_traffic(now), self.leads)
+        return TICK
 
     def stop(self) -> None:
         """Lets another worker lead."""
@@ -183,9 +145,14 @@ class Runner:
         return self._leadership is not None or self._presence is None
 
     @property
+    def problem(self) -> str:
+        """What keeps it from telling others, for people; empty when nothing does."""
+        return self._publisher.problem if self._publisher else ""
+
+    @property
     def worker_fails(self) -> bool:
         """Whether a critical check that this worker runs for itself fails."""
-        now = time.time()
+        now = time.monotonic()
         return any(
             judge(check, self.histories.get(check.name), now).counts_as is Status.FAIL
             for check in self.checks
@@ -194,7 +161,7 @@ class Runner:
 
     def results(self, probe: str) -> list[Result]:
         """The results of the checks of a probe, `health` for all, in order of registration."""
-        now = time.time()
+        now = time.monotonic()
         return [
             judge(check, self.histories.get(check.name), now)
             for check in self.checks
@@ -203,9 +170,9 @@ class Runner:
 
     def transitions(self) -> list[Transition]:
         """The last changes of status, oldest first."""
-        return self._board.transitions() if self._board else list(self._local_transitions)
+        return self._telling.kept
 
-    def _foresee(self, now: float) -> Outlook:
+    def _foresee(self) -> Outlook:
         statuses: dict[str, Status] = {}
         good_until: dict[str, float] = {}
         for probe in PROBES:
@@ -213,7 +180,7 @@ class Runner:
             # A worker's own failure shows in its marker: the server is judged by its workers.
             shared = [r for r in results if r.check.scope == "server" or r.time is None]
             statuses[probe] = aggregate(probe, shared if self._presence else results)
-            good_until[probe] = now + _freshness(shared if self._presence else results)
+            good_until[probe] = fresh_until(shared if self._presence else results)
         if statuses["startup"] is not Status.FAIL:
             self._start_up()
         # What has not started, or must be restarted, is sent no traffic.
@@ -266,7 +233,7 @@ class Runner:
             slot = self._slots.get(name)
             if slot and slot.check.scope == "server":
                 known = self.histories.get(name)
-                if known is None or known.last.time != history.last.time:
+                if known is None or known.last.ended != history.last.ended:
                     slot.stands_in = False  # Somebody else is at it.
                 self.histories[name] = history
         return found is not None
@@ -277,12 +244,12 @@ class Runner:
         history = self.histories.get(slot.check.name)
         if history is None:
             return self._cannot_be_told()
-        if time.time() - history.last.time > slot.check.late_after:
+        if time.monotonic() - history.last.ended > slot.check.late_after:
             slot.stands_in = True
         return slot.stands_in or self._cannot_be_told()
 
     def _cannot_be_told(self) -> bool:
-        return self._presence is not None and self._presence.directory.exists(UNPUBLISHED)
+        return self._publisher is not None and self._publisher.others_cannot()
 
     def _step(self, slot: Slot, now: float) -> None:
         """Starts a check that is due, or gives a run up that takes too long.
@@ -298,7 +265,7 @@ class Runner:
             not slot.given_up or (now >= slot.due and self._responsible(slot))
         ):
             slot.given_up, slot.due = True, now + check.retry_interval
-            self._take(slot, _timed_out(check), now)
+            self._take(slot, timed_out(check), now)
 
     def _begin(self, slot: Slot, now: float) -> None:
         thread = threading.Thread(
@@ -311,12 +278,12 @@ class Runner:
             thread.start()
         except RuntimeError as error:  # This process may have no more threads.
             slot.due = now + slot.check.retry_interval
-            self._take(slot, Outcome(Status.FAIL, str(error), time.time(), 0.0), now)
+            self._take(slot, Outcome(Status.FAIL, str(error), time.time(), now, 0.0), now)
         else:
             slot.started, slot.given_up = now, False
 
     def _run(self, slot: Slot) -> None:
-        self._ended.append((slot, _attempt(slot.check, self._call)))
+        self._ended.append((slot, attempt(slot.check, self._call)))
         self._woken.set()
 
     def _end(self, slot: Slot, outcome: Outcome, now: float) -> None:
@@ -329,7 +296,7 @@ class Runner:
         slot.slow = slow
         if not given_up:
             in_time = outcome.duration <= check.timeout
-            self._take(slot, outcome if in_time else _timed_out(check), now)
+            self._take(slot, outcome if in_time else timed_out(check), now)
 
     def _take(self, slot: Slot, outcome: Outcome, now: float) -> None:
         """Makes an outcome part of its check's history."""
@@ -340,90 +307,30 @@ class Runner:
             slot.due = now + slot.check.interval * self._random.uniform(1 - JITTER, 1)
         old = before.status if before else Status.PASS
         if old is not after.status:
-            self._report(slot.check, old, before, after)
+            self._telling.changed(slot.check, before, after)
         urgent = (
             before is None
             or old is not after.status
-            or outcome.time - before.last.time > slot.check.stale_after
+            or outcome.ended - before.last.ended > slot.check.stale_after
         )
         delay = 0.0 if urgent else min(PUBLISH_AFTER, slot.check.interval / 2)
-        self._publish_at = min(self._publish_at or math.inf, now + delay)
+        if self._publisher:
+            self._publisher.ask(now + delay)
         self._changed = True
 
-    def _report(self, check: Check, old: Status, before: History | None, after: History) -> None:
-        recovered = before is not None and before.down_since is not None and not after.failures
-        transition = Transition(
-            check=check.name,
-            old=old,
-            new=after.status,
-            time=after.last.time,
-            output=after.last.output,
-            failures=before.failures if before and recovered else after.failures,
-            outage=after.last.time - before.down_since  # type: ignore[operator]
-            if before and recovered
-            else 0.0,
-        )
-        level = logging.INFO if after.status is Status.PASS else logging.WARNING
-        log.log(
-            level,
-            "check '%s': %s -> %s %s",
-            check.name,
-            old,
-            after.status,
-            transition.output,
-        )
-        self._local_transitions.append(transition)
-        if self._board:
-            with contextlib.suppress(OSError):
-                self._board.add_transition(transition)
-        self._told(transition)
-
-    def _publish_if_due(self, now: float) -> bool:
-        """Publishes what the checks have come to.
-
-        :return: whether there was something to publish.
-        """
-        if self._board is None or self._publish_at is None or now < self._publish_at:
-            return False
-        self._publish_at = None
-        shared = {
+    def _shared(self) -> dict[str, History]:
+        """What is told to the other workers."""
+        return {
             check.name: self.histories[check.name]
             for check in self.checks
             if check.scope == "server" and check.name in self.histories
         }
-        try:
-            self._board.publish(shared)
-        except OSError as error:
-            self._cannot_publish(error)
-        else:
-            self._can_publish()
-        return True
 
-    def _allow(self, presence: Presence, now: float) -> None:
-        """Tells all workers at once whether the checks allow traffic."""
-        allowed = self.outlook.statuses["ready"] is not Status.FAIL
+    def _allows_traffic(self, now: float) -> bool:
+        """Whether the checks of this server allow traffic."""
         if self._own and (self._opened_at is None or now - self._opened_at < 2 * TICK):
-            allowed = False  # Each worker first has to say how it finds itself.
-        if allowed is presence.watch.look().allowed:
-            return
-        try:
-            (presence.directory.create if allowed else presence.directory.remove)("allowed")
-        except OSError as error:
-            self._cannot_publish(error)
-
-    def _cannot_publish(self, error: OSError) -> None:
-        if not self.problem:
-            log.error("cannot publish the results of checks: %s", error)
-        self.problem = f"results of checks cannot be published: {error.strerror}"
-        if self._presence and self.leads:
-            with contextlib.suppress(OSError):
-                self._presence.directory.create(UNPUBLISHED)
-
-    def _can_publish(self) -> None:
-        if self.problem and self._presence:
-            with contextlib.suppress(OSError):
-                self._presence.directory.remove(UNPUBLISHED)
-        self.problem = ""
+            return False  # Each worker first has to say how it finds itself.
+        return self.outlook.statuses["ready"] is not Status.FAIL
 
     def _until_next(self, now: float) -> float:
         """Seconds until something is due, where nobody else publishes."""
@@ -449,70 +356,3 @@ def _live(reference: weakref.ref[Runner]) -> None:
         del runner
         woken.wait(pause)
         woken.clear()
-
-
-class Telling:
-    """Tells changes one after the other in a thread of its own: a receiver may be slow."""
-
-    def __init__(self, tell: cabc.Callable[[Transition], None]) -> None:
-        self._tell = tell
-        self._waiting: collections.deque[Transition] = collections.deque(maxlen=MOST_TOLD)
-        self._busy = threading.Lock()
-
-    def __call__(self, transition: Transition) -> None:
-        self._waiting.append(transition)
-        threading.Thread(target=self._work, name="flask-health-telling", daemon=True).start()
-
-    def _work(self) -> None:
-        while self._waiting and self._busy.acquire(blocking=False):
-            try:
-                while self._waiting:
-                    self._tell(self._waiting.popleft())
-            finally:
-                self._busy.release()
-
-
-def _attempt(check: Check, call: cabc.Callable[[Check], object]) -> Outcome:
-    began = time.monotonic()
-    value: t.Any = None
-    unit = None
-    try:
-        returned = call(check)
-        if inspect.iscoroutine(returned):
-            returned.close()
-            raise TypeError("it returned a coroutine: make it an 'async def'")
-        status, value, unit = observe(returned)
-        output = "returned False" if status is Status.FAIL else ""
-    except Degraded as error:
-        status, output = Status.WARN, mask(_words(error)) or type(error).__name__
-    # Whatever a check raises is its result: what left this thread would be lost.
-    except BaseException as error:
-        said = _words(error)
-        status, output = Status.FAIL, mask(type(error).__name__ + (said and f": {said}"))
-    return Outcome(status, output, time.time(), time.monotonic() - began, value, unit)
-
-
-def _timed_out(check: Check) -> Outcome:
-    output = f"timed out after {check.timeout} s"
-    return Outcome(Status.FAIL, output, time.time(), check.timeout)
-
-
-def _words(error: BaseException) -> str:
-    """What an exception says; nothing when it cannot be put into words."""
-    try:
-        return str(error)
-    except Exception:
-        return ""
-
-
-def _freshness(results: cabc.Iterable[Result]) -> float:
-    """Seconds until the first result that may fail its probe becomes stale."""
-    now = time.time()
-    return min(
-        (
-            result.time + result.check.stale_after - now
-            for result in results
-            if result.check.critical and result.time is not None
-        ),
-        default=math.inf,
-    )
