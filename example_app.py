@@ -2,28 +2,31 @@
 
     gunicorn -w 4 example_app:app
 
-It has work to do before it can answer, in two setup steps: `collect_corpus` runs once per
-server, in one worker, while the others wait; `build_index` then runs in every worker. Until
-the last of them has finished, `/health` answers 503 "not ready", whichever worker is asked;
-from then on they all answer 200 "ok". No request meets an unfinished index.
+It has work to do before it can answer, in two setup steps: `collect_docstrings` fills a SQLite
+database, once per server, in one worker, while the others wait; `build_index` then runs in every
+worker. Until the last of them has finished, `/health` answers 503 "not ready", whichever worker
+is asked; from then on they all answer 200 "ok". No request meets an unfinished index.
+
+Every search reads the database. When it is lost or damaged the check `database` notices, and
+`/health` answers 503 again, in all workers, until it is back: `kill -HUP` collects it anew.
 """
 
 from __future__ import annotations
 
 import ast
-import gzip
 import heapq
-import json
 import logging
 import math
 import os
 import platform
 import re
+import sqlite3
 import sysconfig
 import tempfile
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +34,7 @@ from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 
 from flask_health import HealthCheck
+from flask_health.checks import disk
 
 app = Flask(__name__)
 app.logger.setLevel(logging.INFO)
@@ -40,9 +44,9 @@ index: Index  # of this worker: `build_index` sets it before the gate lets a req
 MAX_LIMIT = 50
 
 
-@health.setup(name="corpus", scope="server", timeout=120.0)
-def collect_corpus() -> None:
-    """Collects the docstrings of the standard library in a file for all workers."""
+@health.setup(scope="server", timeout=120.0)
+def collect_docstrings() -> None:
+    """Collects the docstrings of the standard library in a database for all workers."""
     sources = find_sources()
     entries: list[Entry] = []
     for number, source in enumerate(sources):
@@ -50,8 +54,8 @@ def collect_corpus() -> None:
         entries += read_docstrings(source)
     if not entries:
         raise RuntimeError(f"this Python comes without sources: no docstrings in {STDLIB}")
-    write_corpus(entries)
-    app.logger.info("worker %d has collected %d docstrings for all", os.getpid(), len(entries))
+    write_database(entries)
+    app.logger.info("worker %d has filled %s for all", os.getpid(), database_file())
 
 
 @health.setup
@@ -59,11 +63,11 @@ def build_index() -> None:
     """Builds the full-text index in the memory of this worker."""
     global index
     try:
-        entries = read_corpus()
-    except Exception as error:  # a worker may start weeks later, when /tmp has been cleaned
-        app.logger.warning("the corpus is missing or damaged, collecting it again: %r", error)
-        collect_corpus()
-        entries = read_corpus()
+        entries = read_entries()
+    except sqlite3.Error as error:  # a worker may start weeks later, when /tmp has been cleaned
+        app.logger.warning("the database is lost or damaged, filling it again: %r", error)
+        collect_docstrings()
+        entries = read_entries()
     new = Index()
     for number, entry in enumerate(entries):
         if number % 100 == 0:
@@ -73,13 +77,26 @@ def build_index() -> None:
     app.logger.info("worker %d has indexed %d docstrings", os.getpid(), len(entries))
 
 
+@health.check(interval=2.0, retry_interval=0.5, timeout=1.0)
+def database() -> tuple[int, str]:
+    """Counts the docstrings, which no search can do without: 503 within 4 s when they are lost."""
+    with closing(open_database()) as docstrings:
+        (count,) = docstrings.execute("SELECT count(*) FROM docstrings").fetchone()
+    return count, "docstrings"
+
+
+# What is written is there already, so a full disk is warned of, with 200: the next start needs it.
+health.add_check("disk", disk(tempfile.gettempdir()), critical=False)
+
+
 @app.get("/")
 def usage() -> Response:
     """Says how to ask."""
     text = f"""Search the documentation of Python {platform.python_version()}:
     /search?q=parse+json+string    the ten best matches, as JSON
     /search?q=csv&limit=3          the three best; at most {MAX_LIMIT}
-    /health                        "ok" once every worker has built its index\n"""
+    /health                        "ok" once every worker has built its index, and while
+                                   the database can be read\n"""
     return Response(text, mimetype="text/plain")
 
 
@@ -91,14 +108,17 @@ def search() -> ResponseReturnValue:
         return {"error": "'q' must contain a word, as in /search?q=parse+json+string"}, 400
     if limit not in map(str, range(1, MAX_LIMIT + 1)):
         return {"error": f"'limit' must be a whole number from 1 to {MAX_LIMIT}"}, 400
-    results = [
-        {"name": entry.name, "score": round(score, 2), "summary": first_line(entry.text)}
-        for score, entry in index.search(query, int(limit))
-    ]
+    found = index.search(query, int(limit))
+    with closing(open_database()) as docstrings:
+        results = [
+            {"name": name, "score": round(score, 2), "summary": first_line(text)}
+            for score, name in found
+            for (text,) in docstrings.execute("SELECT text FROM docstrings WHERE name = ?", [name])
+        ]
     return {"query": query, "results": results, "worker": os.getpid()}
 
 
-# The corpus: where the docstrings come from, and the file in which workers share them.
+# The docstrings: where they come from, and the database in which workers share them.
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
 SKIPPED = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "turtledemo"}
@@ -143,28 +163,37 @@ def first_line(text: str) -> str:
     return text.partition("\n")[0]
 
 
-def corpus_file() -> Path:
+def database_file() -> Path:
     """The file for this user and version of Python; several servers may share it."""
     user = os.geteuid() if hasattr(os, "geteuid") else 0
     folder = Path(tempfile.gettempdir(), f"flask-health-example-{user}")
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.lstat().st_uid != user:  # anyone can create that name in /tmp before us
         raise PermissionError(f"{folder} belongs to another user: set TMPDIR to another place")
-    return folder / f"docstrings-{platform.python_version()}.json.gz"
+    return folder / f"docstrings-{platform.python_version()}.sqlite"
 
 
-def write_corpus(entries: list[Entry]) -> None:
+def write_database(entries: Iterable[Entry]) -> None:
     """Writes the file as a whole: nobody reads half of it, and a failure leaves no rest."""
-    file = corpus_file()
+    file = database_file()
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         unfinished = Path(folder, file.name)
-        unfinished.write_bytes(gzip.compress(json.dumps(entries).encode()))
+        with closing(sqlite3.connect(unfinished)) as new, new:
+            new.execute("CREATE TABLE docstrings (name TEXT PRIMARY KEY, topic TEXT, text TEXT)")
+            new.executemany("INSERT OR IGNORE INTO docstrings VALUES (?, ?, ?)", entries)
         unfinished.replace(file)
 
 
-def read_corpus() -> list[Entry]:
-    """What was written; a damaged file is an error, thanks to gzip's checksum."""
-    return [Entry(*row) for row in json.loads(gzip.decompress(corpus_file().read_bytes()))]
+def open_database() -> sqlite3.Connection:
+    """A connection that reads. A lost database is an error: SQLite would create an empty one."""
+    return sqlite3.connect(f"{database_file().as_uri()}?mode=ro", uri=True)
+
+
+def read_entries() -> list[Entry]:
+    """All docstrings, in the order in which they were collected."""
+    with closing(open_database()) as docstrings:
+        rows = docstrings.execute("SELECT name, topic, text FROM docstrings ORDER BY rowid")
+        return [Entry(*row) for row in rows]
 
 
 # The index: which entries a word is in, and how well they answer a query.
@@ -191,7 +220,7 @@ class Index:
     """A full-text index with BM25 ranking: add all entries, then search."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.names: list[str] = []
         self.lengths = array("I")
         # For each word: entry number, occurrences, entry number, occurrences ... 4 bytes each.
         self.postings: defaultdict[str, array[int]] = defaultdict(lambda: array("I"))
@@ -202,19 +231,19 @@ class Index:
         for word in split_words(entry.name):
             words[word] += NAME_WEIGHT
         for word, count in words.items():
-            self.postings[word].extend((len(self.entries), count))
-        self.entries.append(entry)
+            self.postings[word].extend((len(self.names), count))
+        self.names.append(entry.name)
         self.lengths.append(words.total())
 
-    def search(self, query: str, limit: int) -> list[tuple[float, Entry]]:
-        """The `limit` entries that match best, best first, each with its score."""
+    def search(self, query: str, limit: int) -> list[tuple[float, str]]:
+        """The names of the `limit` entries that match best, best first, after their scores."""
         scores: defaultdict[int, float] = defaultdict(float)
         mean = sum(self.lengths) / max(len(self.lengths), 1)
         for word in dict.fromkeys(split_words(query)):
             found = self.postings.get(word, array("I"))
-            rarity = math.log((len(self.entries) + 1) / (len(found) / 2 + 0.5))
+            rarity = math.log((len(self.names) + 1) / (len(found) / 2 + 0.5))
             for number, count in zip(found[::2], found[1::2], strict=True):
                 penalty = 1 + LENGTH_PENALTY * (self.lengths[number] / mean - 1)
                 scores[number] += rarity * count / (count + SATURATION * penalty)
         best = heapq.nlargest(limit, scores, key=lambda number: scores[number])
-        return [(scores[number], self.entries[number]) for number in best]
+        return [(scores[number], self.names[number]) for number in best]

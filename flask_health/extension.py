@@ -20,7 +20,7 @@ from .workers.steps import Scope
 if t.TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from .model.check import CheckScope, Probe
+    from .model.check import Check, CheckScope, Probe
     from .model.report import Report
 
 F = t.TypeVar("F", bound=cabc.Callable[..., object])
@@ -65,7 +65,10 @@ class HealthCheck:
         self._blueprint_name = blueprint_name
         self._authorize: cabc.Callable[[flask.Request], bool] | None = None
         self._apps: weakref.WeakSet[flask.Flask] = weakref.WeakSet()
-        self._registry = Registry(begun=lambda: any(self._of(app).gate.begun for app in self._apps))
+        self._registry = Registry(
+            begun=lambda: any(self._of(app).gate.begun for app in self._apps),
+            fits=self._make_room,
+        )
         if setup is not None:
             self.setup(setup, name=steps.proper_name(setup) or "setup")
         if app is not None:
@@ -210,7 +213,8 @@ class HealthCheck:
             applies at once.
         :param success_threshold: good runs in a row that make it pass again.
         :raises TypeError: for something that cannot be called without arguments.
-        :raises ValueError: for a wrong argument, or another check's name.
+        :raises ValueError: for a wrong argument, another check's name, or when a rule of an app is
+            where the check would be told.
         :raises RuntimeError: once setup has started.
         """
         check = self._registry.add_check(
@@ -296,6 +300,10 @@ class HealthCheck:
         :raises RuntimeError: for an app that this extension was never wired to.
         """
         return self._of(app).gate
+
+    def _make_room(self, check: Check) -> None:
+        for app in self._apps:
+            self._of(app).make_room(check)
 
     def _of(self, app: flask.Flask) -> Wired:
         if app.extensions.get("health") is not self:

@@ -41,9 +41,11 @@ class Wired(Checks):
 
     :ivar gate: its init gate.
     :ivar verdict: what its probes are answered.
+    :ivar make_room: raises ValueError when a rule of the app is where a check would be told.
     :ivar show: gives a check its paths.
     """
 
+    make_room: cabc.Callable[[Check], None]
     show: cabc.Callable[[Check], None]
 
     def __init__(self, app: flask.Flask, config: Config, registry: Registry) -> None:
@@ -144,7 +146,9 @@ def wire(
     :raises ValueError: when a rule or blueprint of the app is where ours would be.
     """
     ours = paths.of(config)
-    paths.check_room(app, ours, blueprint_name)
+    taken = set(ours).union(*(paths.of_check(config.url_prefix, c) for c in registry.checks))
+    paths.check_blueprint(app, blueprint_name)
+    paths.check_room(app, taken)
     wired = Wired(app, config, registry)
     details = Details(app, config, authorize)
 
@@ -159,18 +163,19 @@ def wire(
     for path, what in ours.items():
         probes.add(path, probes.at(what))
     app.register_blueprint(make_blueprint(app, blueprint_name, config, ours, probes))
-    paths.keep_room(app, ours)
+    paths.keep_room(app, taken)
     app.wsgi_app = probes  # type: ignore[method-assign]
-    wired.show = lambda check: _show(check, probes, config.url_prefix)
+
+    def show(check: Check) -> None:
+        for path, probe in paths.of_check(config.url_prefix, check).items():
+            probes.add(path, probes.check(probe, check.name))
+            taken.add(path)
+
+    wired.make_room = lambda c: paths.check_room(app, paths.of_check(config.url_prefix, c))
+    wired.show = show
     for check in registry.checks:
-        wired.show(check)
+        show(check)
     return wired
-
-
-def _show(check: Check, probes: Probes, prefix: str) -> None:
-    """Answers at the paths of one check."""
-    for probe in check.probes:
-        probes.add(f"{prefix}/{probe}/{check.name}", probes.check(probe, check.name))
 
 
 def _gate_options(app: flask.Flask, config: Config) -> GateOptions:

@@ -52,6 +52,14 @@ def test_the_defaults() -> None:
     assert taken == set(CheckOptions.__annotations__)
 
 
+def test_the_defaults_are_those_of_the_record() -> None:
+    """Both ways to register give what `Check` is without options: no default is said twice."""
+    health, one, other = HealthCheck(), Told(), Told()
+    health.add_check("one", one)
+    health.check(other, name="other")
+    assert registered(health) == [Check("one", one), Check("other", other)]
+
+
 def test_everything_wrong_is_said_in_one_message() -> None:
     """A line for each argument, with its value and what would be right."""
     with pytest.raises(ValueError) as raised:

@@ -199,6 +199,18 @@ def test_a_worker_s_own_check_that_is_not_critical_only_warns(two: list[Presence
     assert allowed(two[0])
 
 
+def test_a_worker_s_own_check_never_speaks_for_the_server(two: list[Presence]) -> None:
+    """Workers that fail one count as not ready, whatever its probe: nobody restarts them all."""
+    told = Told()
+    options: dict[str, Any] = {"scope": "worker", "failure_threshold": 1}
+    both = team(two, check(told, "thread", probes=("live", "startup"), **options))
+    both.until(lambda: allowed(two[0]))
+    told.says = RuntimeError("dead")
+    both.until(lambda: [p.state for p in two] == [WorkerState.FAILED] * 2)
+    for runs in both:
+        assert runs.allows("live") and runs.allows("startup")
+
+
 def test_a_stale_check_of_one_worker_does_not_speak_for_the_server(two: list[Presence]) -> None:
     """Its marker does: freshness of readiness is that of what all share."""
     told = Told()

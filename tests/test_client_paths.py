@@ -236,6 +236,57 @@ def test_an_earlier_rule_for_a_path_of_ours_is_refused(
     assert "health" not in app.extensions
 
 
+@pytest.mark.parametrize("add", WAYS)
+@pytest.mark.parametrize("rule", ["/health/ready/database", "/health/startup/database/"])
+@pytest.mark.parametrize("first", ["rule", "check", "app"])
+def test_a_rule_for_the_path_of_a_check_is_refused(
+    add: Callable[[Flask, str], None], rule: str, first: str
+) -> None:
+    """Whether rule, check or extension comes last: at that line, with what to do."""
+    app, health = make_app(), HealthCheck()
+
+    def check() -> None:
+        health.add_check("database", lambda: None, probes=("ready", "startup"))
+
+    last: dict[str, list[Callable[[], object]]] = {
+        "rule": [lambda: health.init_app(app), lambda: add(app, rule), check],
+        "check": [lambda: health.init_app(app), check, lambda: add(app, rule)],
+        "app": [check, lambda: add(app, rule), lambda: health.init_app(app)],
+    }
+    *before, refused = last[first]
+    for step in before:
+        step()
+    with pytest.raises(ValueError, match="would never be reached.*rename the check") as caught:
+        refused()
+    assert f"'{rule}'" in str(caught.value)
+
+
+def test_a_check_that_is_refused_for_its_path_is_not_registered() -> None:
+    """Under another name it is welcome, and the app's rule is served."""
+    app = make_app(HEALTH_DETAILS="always")
+    health = HealthCheck(app)
+    app.add_url_rule("/health/ready/database", "own", lambda: "own")
+    with pytest.raises(ValueError, match="would never be reached"):
+        health.add_check("database", lambda: None)
+    health.add_check("db", lambda: None)
+    health.start(wait=True)
+    assert [result.name for result in health.report().results] == ["db"]
+    assert said(app, "/health/ready/database") == (200, "own")
+
+
+def test_a_rule_beside_the_path_of_a_check_is_served() -> None:
+    """Another probe's path, and a pattern that matches the check's path among others."""
+    app = make_app(HEALTH_DETAILS="always")
+    health = HealthCheck(app)
+    app.add_url_rule("/health/live/database", "beside", lambda: "own")
+    app.add_url_rule("/health/ready/<name>", "pattern", lambda name: f"own {name}")
+    health.add_check("database", lambda: None)
+    health.start(wait=True)
+    assert said(app, "/health/live/database") == (200, "own")
+    assert said(app, "/health/ready/other") == (200, "own other")
+    assert call(app, "/health/ready/database").body.startswith(b"[+]database ok")
+
+
 def test_a_moved_prefix_frees_the_paths() -> None:
     """What the error says to do works."""
     app = make_app(HEALTH_URL_PREFIX="/up")

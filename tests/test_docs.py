@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pytest
 
 import flask_health
-from flask_health import config
+from flask_health import checks, config
 from flask_health.model.server import parse_marker
 from flask_health.workers.steps import RESERVED
 
@@ -210,6 +210,16 @@ def test_every_reserved_name_is_documented() -> None:
     sentence = re.search(r"Some names are reserved: ([^.]+)\.", text)
     assert sentence
     assert re.findall(r"`(\w+)`", sentence[1]) == sorted(RESERVED)
+
+
+@pytest.mark.parametrize("name", checks.__all__)
+def test_every_ready_made_check_is_documented(name: str) -> None:
+    """Their page says of each check what it observes, and names every argument that it takes."""
+    page = DOCS / "ready-made-checks.md"
+    assert rows(page, rf"`{name}\(.*\)`")
+    told = " ".join(row[1] for row in rows(page, f"`{name}`"))
+    for argument in inspect.signature(getattr(checks, name)).parameters:
+        assert f"`{argument}`" in told, argument
 
 
 def test_markers_that_pages_show_are_markers() -> None:

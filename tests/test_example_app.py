@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import importlib.util
 import os
+import re
 import shutil
+import signal
+import sqlite3
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,6 +49,15 @@ class Decoder:
 }
 
 
+def write_library(folder: Path) -> Path:
+    """Write a tiny standard library; returns its place."""
+    for name, source in LIBRARY.items():
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source)
+    return folder
+
+
 @pytest.fixture
 def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The example, freshly imported, with a tiny standard library and its own temporary files."""
@@ -53,11 +66,7 @@ def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "example_app", module)
     spec.loader.exec_module(module)
-    for name, source in LIBRARY.items():
-        file = tmp_path / "test" / "lib" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(source)
-    monkeypatch.setattr(module, "STDLIB", tmp_path / "test" / "lib")
+    monkeypatch.setattr(module, "STDLIB", write_library(tmp_path / "test" / "lib"))
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     module.app.testing = True
@@ -76,7 +85,7 @@ def names(example: ModuleType, query: str, *entries: tuple[str, str, str], limit
     index = example.Index()
     for entry in entries:
         index.add(example.Entry(*entry))
-    return [entry.name for _, entry in index.search(query, limit)]
+    return [name for _, name in index.search(query, limit)]
 
 
 # ranking
@@ -166,14 +175,14 @@ def test_words(example: ModuleType, text: str, words: list[str]) -> None:
     assert list(example.split_words(text)) == words
 
 
-# the corpus
+# the database
 
 
 def test_docstrings_are_read_and_nothing_runs(example: ModuleType) -> None:
     """Public docstrings with dotted names and their module's topic; no tests, no packages."""
-    example.collect_corpus()
+    example.collect_docstrings()
     topic = "Data in the JSON format."
-    assert example.read_corpus() == [
+    assert example.read_entries() == [
         ("json", topic, "Data in the JSON format.\n\nNothing else."),
         ("json.loads", topic, "Parses a string."),
         ("json.dumps", topic, "Makes a string."),
@@ -189,13 +198,19 @@ def test_a_python_without_sources_is_an_error(
     """The setup fails with the place that was searched."""
     monkeypatch.setattr(example, "STDLIB", tmp_path / "nowhere")
     with pytest.raises(RuntimeError, match="nowhere"):
-        example.collect_corpus()
+        example.collect_docstrings()
 
 
-def test_the_corpus_is_private(example: ModuleType) -> None:
+def test_of_two_docstrings_with_one_name_the_first_counts(example: ModuleType) -> None:
+    """Such as those of a property and its setter: the index and the database agree on one."""
+    example.write_database([("a", "", "getter"), ("a", "", "setter"), ("b", "", "other")])
+    assert example.read_entries() == [("a", "", "getter"), ("b", "", "other")]
+
+
+def test_the_database_is_private(example: ModuleType) -> None:
     """Other users can neither read nor replace it."""
-    example.write_corpus([])
-    assert stat.S_IMODE(example.corpus_file().parent.stat().st_mode) == 0o700
+    example.write_database([])
+    assert stat.S_IMODE(example.database_file().parent.stat().st_mode) == 0o700
 
 
 def test_a_folder_of_another_user_is_refused(
@@ -205,7 +220,7 @@ def test_a_folder_of_another_user_is_refused(
     stranger = os.geteuid() + 1
     monkeypatch.setattr(os, "geteuid", lambda: stranger)
     with pytest.raises(PermissionError, match="TMPDIR"):
-        example.corpus_file()
+        example.database_file()
 
 
 def test_a_symbolic_link_of_another_user_is_refused(
@@ -225,36 +240,48 @@ def test_a_symbolic_link_of_another_user_is_refused(
     monkeypatch.setattr(Path, "stat", theirs_at_the_end)
     assert link.stat().st_uid == stranger
     with pytest.raises(PermissionError, match="TMPDIR"):
-        example.corpus_file()
+        example.database_file()
 
 
-def test_a_full_disk_keeps_the_old_corpus(
+def test_a_full_disk_keeps_the_old_database(
     example: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failed write is an error, changes nothing and leaves nothing behind."""
     old = [("old", "", "text")]
-    example.write_corpus(old)
-    write = Path.write_bytes
+    example.write_database(old)
+    connect = sqlite3.connect
 
-    def full(self: Path, data: bytes) -> int:
-        write(self, data[: len(data) // 2])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def full(*args: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*args, **options)
+        connection.execute("PRAGMA max_page_count = 3")
+        return connection
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-        example.write_corpus([("new", "", "text")])
-    assert example.read_corpus() == old
-    assert list(example.corpus_file().parent.iterdir()) == [example.corpus_file()]
+    monkeypatch.setattr(sqlite3, "connect", full)
+    with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+        example.write_database([("new", "", "text" * 10_000)])
+    assert example.read_entries() == old
+    assert list(example.database_file().parent.iterdir()) == [example.database_file()]
 
 
-def test_a_reader_never_sees_half_a_corpus(example: ModuleType) -> None:
+def test_a_reader_never_sees_half_a_database(example: ModuleType) -> None:
     """Who has opened the old file reads it to the end while a new one takes its place."""
-    example.write_corpus([("old", "", "text")])
-    content = example.corpus_file().read_bytes()
-    with example.corpus_file().open("rb") as opened:
-        example.write_corpus([("new", "", "text")])
-        assert opened.read() == content
-    assert example.read_corpus() == [("new", "", "text")]
+    example.write_database([("old", "", "text")])
+    with closing(example.open_database()) as opened:
+        assert opened.execute("SELECT name FROM docstrings").fetchone() == ("old",)
+        example.write_database([("new", "", "text")])
+        assert opened.execute("SELECT name FROM docstrings").fetchone() == ("old",)
+    assert example.read_entries() == [("new", "", "text")]
+
+
+def test_who_reads_cannot_write(example: ModuleType) -> None:
+    """No request, and no check, changes the database, nor creates one where it is lost."""
+    example.write_database([])
+    with closing(example.open_database()) as opened, pytest.raises(sqlite3.Error, match="readonly"):
+        opened.execute("DELETE FROM docstrings")
+    example.database_file().unlink()
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        example.open_database()
+    assert not example.database_file().exists()
 
 
 def cut(file: Path) -> None:
@@ -263,11 +290,10 @@ def cut(file: Path) -> None:
     file.write_bytes(content[: len(content) // 2])
 
 
-def flip(file: Path) -> None:
-    """Changes a byte in the middle of a file."""
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    file.write_bytes(content)
+def scribble(file: Path) -> None:
+    """Writes over the beginning of a file."""
+    with file.open("r+b") as opened:
+        opened.write(b"not a database any more")
 
 
 def empty(file: Path) -> None:
@@ -275,22 +301,42 @@ def empty(file: Path) -> None:
     file.write_bytes(b"")
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, cut, flip, empty])
-def test_a_lost_or_damaged_corpus_is_collected_again(
+DAMAGES = [Path.unlink, cut, scribble, empty]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_lost_or_damaged_database_is_filled_again(
     example: ModuleType, damage: Callable[[Path], None]
 ) -> None:
     """A worker that starts later than the server does not depend on a temporary file."""
-    example.collect_corpus()
-    damage(example.corpus_file())
+    example.collect_docstrings()
+    damage(example.database_file())
+    with pytest.raises(sqlite3.Error):
+        example.read_entries()
     example.build_index()
-    assert len(example.index.entries) == len(example.read_corpus()) == 6
+    assert len(example.index.names) == len(example.read_entries()) == 6
+
+
+def test_the_check_counts_the_docstrings(example: ModuleType) -> None:
+    """On a connection like that of a search; the number is its observed value."""
+    example.collect_docstrings()
+    assert example.database() == (6, "docstrings")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_the_check_notices_damage(example: ModuleType, damage: Callable[[Path], None]) -> None:
+    """A database that a search could not read does not pass."""
+    example.collect_docstrings()
+    damage(example.database_file())
+    with pytest.raises(sqlite3.Error):
+        example.database()
 
 
 def test_progress_is_reported(example: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both steps say how far they are, from 0 to less than 1, and at what."""
     told: list[tuple[float, str]] = []
     monkeypatch.setattr(example.health, "progress", lambda *args: told.append(args))
-    example.collect_corpus()
+    example.collect_docstrings()
     fractions = [fraction for fraction, _ in told]
     assert fractions == sorted(set(fractions)) and fractions[0] == 0 and fractions[-1] < 1
     assert {note for _, note in told} == {"__init__.py", "tool.py", "broken.py", "silent.py"}
@@ -376,9 +422,9 @@ def test_served_by_gunicorn(tmp_path: Path, serve: Serve) -> None:
     found = {seen.json()["results"][0]["name"] for seen in search.seen if seen.code == 200}
     assert len(found) == 1 and found.pop().startswith("tempfile.")
     assert answers == set(server.workers())
-    assert server.log().count("has collected") == 1
+    assert server.log().count("has filled") == 1
     assert server.log().count("has indexed") == 2
-    assert [file.suffix for file in home.glob("tmpdir/flask-health-example-*/*")] == [".gz"]
+    assert [file.suffix for file in home.glob("tmpdir/flask-health-example-*/*")] == [".sqlite"]
 
 
 def check_results(server: Gunicorn) -> set[int]:
@@ -395,3 +441,119 @@ def check_results(server: Gunicorn) -> set[int]:
 
     eventually(all_found, why="both workers answer")
     return workers
+
+
+TOKEN = {"Authorization": "Bearer s3cret"}
+ACCESS = ("--access-logfile", "-", "--access-logformat", "answered %(p)s %(s)s %(U)s")
+NOTICED = 4.0  # seconds within which the check `database` turns the probes red
+TINY = """
+from pathlib import Path
+import example_app
+
+example_app.STDLIB = Path(__file__).parent / "lib"
+app = example_app.app
+"""
+
+
+@pytest.fixture
+def server(tmp_path: Path, serve: Serve) -> Gunicorn:
+    """The example with a tiny standard library, served by four workers that are ready."""
+    home = tmp_path / "server"
+    write_library(home / "lib")
+    shutil.copy(EXAMPLE, home)
+    (home / "tiny.py").write_text(TINY)
+    env = {"FLASK_HEALTH_TOKEN": "s3cret"}
+    server: Gunicorn = serve("tiny:app", *ACCESS, workers=4, home=home, env=env)
+    server.answers(200)
+    return server
+
+
+def its_database(server: Gunicorn) -> Path:
+    """The file of the server's database."""
+    (file,) = server.home.glob("tmpdir/flask-health-example-*/*.sqlite")
+    return file
+
+
+def all_answer(server: Gunicorn, code: int) -> None:
+    """Wait until every worker answers `/health` with this code, and go on to do so."""
+    everyone = {str(pid): str(code) for pid in server.workers()}
+    asked = len(server.log())
+
+    def last() -> dict[str, str]:
+        return dict(re.findall(r"answered <(\d+)> (\d+) /health$", server.log()[asked:], re.M))
+
+    with server.prober(every=0.005, threads=4) as prober:
+        eventually(last, everyone.__eq__, why="every worker answers that")
+        settled = time.monotonic()
+        prober.sees(50)
+    assert prober.codes(since=settled) == {code}
+
+
+def details(server: Gunicorn, until: str) -> dict[str, object]:
+    """Wait until the holder of the token reads this of the check; returns its members."""
+    path = "/health/ready/database?format=json"
+    seen = eventually(lambda: server.get(path, headers=TOKEN), lambda seen: until in seen.body)
+    members: dict[str, object] = seen.json()
+    return members
+
+
+def move_away(file: Path) -> None:
+    """Leaves no file there."""
+    file.rename(file.with_suffix(".away"))
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("damage", [move_away, cut, scribble])
+def test_every_worker_tells_of_a_lost_database(
+    server: Gunicorn, damage: Callable[[Path], None]
+) -> None:
+    """From "ok" to "not ready" in all four, in time, and back as soon as it is restored."""
+    file = its_database(server)
+    content = file.read_bytes()
+    all_answer(server, 200)
+    damage(file)
+    lost = time.monotonic()
+    red = server.answers(503)
+    assert red.at + red.took - lost < NOTICED
+    all_answer(server, 503)
+    assert server.get("/health/live").answer == (200, "ok")
+    file.write_bytes(content)
+    all_answer(server, 200)
+    assert server.get("/search?q=json").code == 200
+
+
+@pytest.mark.matrix
+def test_what_needs_no_database_is_served_without_one(server: Gunicorn) -> None:
+    """Readiness is for the load balancer: a request that comes is answered if it can be."""
+    move_away(its_database(server))
+    all_answer(server, 503)
+    assert server.get("/").code == 200
+    assert server.get("/search?q=unheard-of").code == 500
+    assert server.get("/search?q=").code == 400
+
+
+@pytest.mark.matrix
+def test_only_who_may_see_it_is_told_what_is_lost(server: Gunicorn) -> None:
+    """The reason is for those with the token; everybody else gets the same code, and no name."""
+    move_away(its_database(server))
+    all_answer(server, 503)
+    stranger = server.get("/health?verbose")
+    assert stranger.answer == (503, "health check failed\n")
+    assert server.get("/health?format=json").answer == (503, '{"status": "fail"}')
+    assert server.get("/health/ready/database").code == 404
+    told = details(server, until="OperationalError: unable to open database file")
+    assert (told["status"], told["critical"]) == ("fail", True)
+    assert "check 'database': pass -> fail OperationalError" in server.log()
+    assert server.get("/health/ready/disk", headers=TOKEN).code == 200
+
+
+@pytest.mark.matrix
+def test_a_reload_makes_a_new_database(server: Gunicorn) -> None:
+    """What was lost is collected again, and nobody has to know where it was."""
+    its_database(server).unlink()
+    all_answer(server, 503)
+    server.signal(signal.SIGHUP)
+    server.answers(200)
+    server.answers(200, "/search?q=json")
+    told = details(server, until='"pass"')
+    assert (told["observedValue"], told["observedUnit"]) == (6, "docstrings")

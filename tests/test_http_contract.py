@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 from wsgiref.validate import validator
@@ -16,6 +17,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.wrappers import Response
 
+import flask_health
 from flask_health import HealthCheck
 
 PROBES = ("/health", "/health/live", "/health/ready", "/health/startup")
@@ -355,12 +357,13 @@ def test_a_huge_request_is_answered(service: Service, size: int) -> None:
 
 def test_anonymous_bodies_are_small(service: Service) -> None:
     """Under 4 KiB whatever is asked for, and no name, path or reason in it."""
+    place = os.path.dirname(flask_health.__file__).encode()
     for state in ("ok", "starting", "failed"):
         for path in (*PROBES, "/health/nope"):
             for query in ("", "format=json", "verbose", "exclude=step"):
                 answer = call(service[state], path, QUERY_STRING=query)
                 assert len(answer.body) < 4096
-                for secret in (b"hunter2", b"step", b"LookupError", b"/work/"):
+                for secret in (b"hunter2", b"step", b"LookupError", place):
                     assert secret not in answer.body
                     assert secret.decode() not in str(answer.headers)
 

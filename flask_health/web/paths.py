@@ -12,6 +12,8 @@ from ..exceptions import ConfigError
 if t.TYPE_CHECKING:
     import flask
 
+    from ..model.check import Check
+
 
 def of(config: Config) -> dict[str, str]:
     """The paths that are always ours, each with the name of its probe, or `info`.
@@ -31,24 +33,36 @@ def of(config: Config) -> dict[str, str]:
     return ours
 
 
+def of_check(prefix: str, check: Check) -> dict[str, str]:
+    """The paths that tell of one check, each with the name of its probe."""
+    return {f"{prefix}/{probe}/{check.name}": probe for probe in check.probes}
+
+
 def in_environ(path: str) -> str:
     """A path as a WSGI server hands it on in `PATH_INFO`: its bytes read as Latin-1."""
     return path.encode().decode("latin-1")
 
 
-def check_room(app: flask.Flask, ours: cabc.Mapping[str, str], blueprint_name: str) -> None:
-    """Raises ValueError when a rule or a blueprint of the app is where ours would be."""
-    if blueprint_name in app.blueprints:
+def check_blueprint(app: flask.Flask, name: str) -> None:
+    """Raises ValueError when the app has a blueprint of that name."""
+    if name in app.blueprints:
         raise ValueError(
-            f"This app has a blueprint named '{blueprint_name}' already: give ours another name "
+            f"This app has a blueprint named '{name}' already: give ours another name "
             "with HealthCheck(blueprint_name=...)."
         )
+
+
+def check_room(app: flask.Flask, ours: cabc.Container[str]) -> None:
+    """Raises ValueError when a rule of the app is where ours would be."""
     for rule in app.url_map.iter_rules():
         _check(rule.rule, ours)
 
 
-def keep_room(app: flask.Flask, ours: cabc.Mapping[str, str]) -> None:
-    """Has the app refuse, at the line that adds it, a later rule for a path of ours."""
+def keep_room(app: flask.Flask, ours: cabc.Container[str]) -> None:
+    """Has the app refuse, at the line that adds it, a later rule for a path of ours.
+
+    :param ours: looked at each time: what is added to it is kept too.
+    """
     add = app.add_url_rule
 
     @functools.wraps(add)
@@ -59,9 +73,10 @@ def keep_room(app: flask.Flask, ours: cabc.Mapping[str, str]) -> None:
     app.add_url_rule = add_url_rule  # type: ignore[method-assign]
 
 
-def _check(rule: str, ours: cabc.Mapping[str, str]) -> None:
+def _check(rule: str, ours: cabc.Container[str]) -> None:
     if rule.rstrip("/") in ours:
         raise ValueError(
-            f"The rule '{rule}' would never be reached: HealthCheck answers there. Remove it, or "
-            "move the probes with HEALTH_URL_PREFIX or HEALTH_ALIASES."
+            f"The rule '{rule}' would never be reached: HealthCheck answers there. Remove it, "
+            "rename the check if it is one's path, or move the probes with HEALTH_URL_PREFIX or "
+            "HEALTH_ALIASES."
         )

@@ -17,10 +17,12 @@ class Registry:
     """The setup steps and the checks of one extension, in order of registration.
 
     :param begun: whether setup has started in any of its apps: then it is too late for new ones.
+    :param fits: raises ValueError for a check that has no place in one of its apps.
     """
 
-    def __init__(self, begun: cabc.Callable[[], bool]) -> None:
+    def __init__(self, begun: cabc.Callable[[], bool], fits: cabc.Callable[[Check], None]) -> None:
         self._begun = begun
+        self._fits = fits
         self._steps: dict[str, Step] = {}
         self._checks: dict[str, Check] = {}
 
@@ -43,6 +45,7 @@ class Registry:
         from .checking import make_check
 
         check = make_check(function, name, **options)
+        self._fits(check)
         self._add(self._checks, check, "check", "health.check")
         if hasattr(function, "driver_timeout"):
             function.timeout = check.timeout  # type: ignore[attr-defined]
