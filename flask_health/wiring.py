@@ -145,7 +145,7 @@ def wire(
 
     :raises ValueError: when a rule or blueprint of the app is where ours would be.
     """
-    ours = paths.of(config)
+    ours = paths.of(config, registry.checks)
     taken = set(ours).union(*(paths.of_check(config.url_prefix, c) for c in registry.checks))
     paths.check_blueprint(app, blueprint_name)
     paths.check_room(app, taken)

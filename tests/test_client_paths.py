@@ -10,7 +10,7 @@ from flask import Blueprint, Flask, url_for
 from flask.views import MethodView
 from support.local import call, make_app
 
-from flask_health import HealthCheck
+from flask_health import ConfigError, HealthCheck
 
 OK = (200, "ok")
 
@@ -199,6 +199,24 @@ def by_nesting(app: Flask, rule: str) -> None:
 
 
 WAYS = [by_route, by_get, by_add, by_keyword, by_blueprint, by_prefix, by_nesting]
+@pytest.mark.parametrize("first", ["check", "alias"])
+def test_an_alias_cannot_be_the_path_of_a_check(first: str) -> None:
+    """Whichever comes last is refused, and nothing is half wired."""
+    app = Flask("local")
+    app.config["HEALTH_ALIASES"] = {"/health/ready/database": "live"}
+    health = HealthCheck()
+    if first == "alias":
+        health.init_app(app)
+        with pytest.raises(ValueError, match="'/health/ready/database' would never be reached"):
+            health.add_check("database", lambda: None)
+        assert app.test_client().get("/health/ready/database").data == b"ok"
+        return
+    health.add_check("database", lambda: None)
+    with pytest.raises(ConfigError, match="not '/health/ready/database': the check 'database'"):
+        health.init_app(app)
+    assert "health" not in app.extensions and "health" not in app.blueprints
+
+
 CONFIG: dict[str, Any] = {"HEALTH_ALIASES": {"/readyz": "ready"}}
 
 

@@ -15,10 +15,10 @@ if t.TYPE_CHECKING:
     from ..model.check import Check
 
 
-def of(config: Config) -> dict[str, str]:
+def of(config: Config, checks: cabc.Iterable[Check]) -> dict[str, str]:
     """The paths that are always ours, each with the name of its probe, or `info`.
 
-    :raises ConfigError: for an alias that is the path of another probe.
+    :raises ConfigError: for an alias that is the path of another probe, or of a check.
     """
     prefix = config.url_prefix
     ours = {prefix: "health"} | {f"{prefix}/{p}": p for p in PROBES if p != "health"}
@@ -29,6 +29,12 @@ def of(config: Config) -> dict[str, str]:
             raise ConfigError(
                 f"'HEALTH_ALIASES' must be paths of their own, not {alias!r}: the probe "
                 f"'{ours[path]}' answers there."
+            )
+    for check in checks:
+        for path in of_check(prefix, check).keys() & ours.keys():
+            raise ConfigError(
+                f"'HEALTH_ALIASES' must be paths of their own, not {path!r}: the check "
+                f"'{check.name}' is told there."
             )
     return ours
 
