@@ -199,6 +199,8 @@ def by_nesting(app: Flask, rule: str) -> None:
 
 
 WAYS = [by_route, by_get, by_add, by_keyword, by_blueprint, by_prefix, by_nesting]
+
+
 @pytest.mark.parametrize("first", ["check", "alias"])
 def test_an_alias_cannot_be_the_path_of_a_check(first: str) -> None:
     """Whichever comes last is refused, and nothing is half wired."""
