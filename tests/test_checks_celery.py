@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -47,7 +48,7 @@ class Worker(Backend):
         self._url = broker.url
 
     def environment(self) -> dict[str, str]:
-        return {"CELERY_BROKER_URL": self._url}
+        return {"CELERY_BROKER_URL": self._url, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
 
     def command(self) -> list[str]:
         words = "worker --pool=solo --without-gossip --without-mingle --loglevel=INFO"
