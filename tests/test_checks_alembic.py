@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from flask_sqlalchemy import SQLAlchemy
-from support.backends import PostgreSQL, failure, passes
+from support.backends import PostgreSQL
+from support.calls import failure, keeps_nothing, passes
 from support.waiting import eventually
 
 from flask_health.checks import alembic
@@ -130,21 +131,29 @@ def test_other_version_table(migrations: Migrations, engine: sa.Engine) -> None:
 
 
 def test_follows_a_server_that_stops_dies_and_returns(migrations: Migrations) -> None:
-    """A stopped PostgreSQL is told as such in time."""
+    """A stopped PostgreSQL is told as such in time, and no call leaves anything behind."""
     with PostgreSQL() as server:
         engine = sa.create_engine(server.url("psycopg"))
         migrations.upgrade(engine, "heads")
         check = alembic(engine, migrations.home)
-        check.timeout = 2.6
+        check.timeout = 3.5
         assert check() == (0, "revisions")
         with server.frozen():
             assert isinstance(failure(check), TimeoutError)
         eventually(lambda: passes(check))
         server.kill()
         assert isinstance(failure(check), ConnectionError)
+        assert "refused" in str(failure(check))
+        keeps_nothing(check)
         server.start()
         eventually(lambda: passes(check))
+        keeps_nothing(check)
+        assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
         engine.dispose()
+        url = engine.url.set(password="wrong-password")
+        told = str(failure(alembic(sa.create_engine(url), migrations.home)))
+        assert "password authentication failed" in told
+        assert "wrong-password" not in told
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.backends import failure
+from support.calls import failure, keeps_nothing, passes
 from support.certificates import Authority
 from support.environment import free_port
 
@@ -45,7 +45,7 @@ def showing(context: ssl.SSLContext) -> Iterator[int]:
 
 def _check(authority: Authority, port: int, **options: Any) -> certificate:
     check = certificate("127.0.0.1", port, **{"context": authority.client(), **options})
-    check.timeout = 1.0
+    check.timeout = 2.0
     return check
 
 
@@ -96,6 +96,16 @@ def test_follows_a_server_that_is_silent_or_gone(authority: Authority) -> None:
         told = failure(_check(authority, listener.getsockname()[1]))
         assert isinstance(told, TimeoutError)
     assert "refused" in str(failure(_check(authority, free_port())))
+
+
+def test_50_calls_leave_nothing_behind(authority: Authority) -> None:
+    """However they end: no connection stays open."""
+    with showing(authority.server("127.0.0.1", days=50)) as port:
+        accepted, unknown = _check(authority, port), _check(authority, port, context=None)
+        refused = _check(authority, free_port())
+        for check in accepted, unknown, refused:
+            assert passes(check) is (check is accepted)
+            keeps_nothing(check)
 
 
 def test_other_protocol_is_told(authority: Authority, tmp_path: Path) -> None:

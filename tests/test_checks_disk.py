@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.backends import failure
+from support.calls import failure
 from support.mounts import can_unshare, fill, tmpfs
 from support.system import NAMESPACES
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.backends import failure
+from support.calls import failure
 
 from flask_health.checks import file_age
 from flask_health.exceptions import Degraded

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.backends import SECRET, failure, passes
+from support.backends import SECRET
+from support.calls import failure, keeps_nothing, passes
 from support.certificates import Authority
 from support.environment import free_port
 from support.waiting import eventually
@@ -82,7 +83,7 @@ def site() -> Iterator[str]:
 
 def _check(url: str, *args: Any, **options: Any) -> http:
     check = http(url, *args, **options)
-    check.timeout = 1.0
+    check.timeout = 2.0
     return check
 
 
@@ -102,6 +103,17 @@ def test_follows_a_server_that_dies_and_returns() -> None:
     with serving(port):
         check()
     assert "refused" in str(failure(check))
+
+
+@pytest.mark.parametrize(("path", "passed"), [("status/200", True), ("status/500", False)])
+def test_50_calls_leave_nothing_behind(site: str, path: str, passed: bool) -> None:
+    """However they end: no connection stays open."""
+    check = _check(f"http://{site}/{path}")
+    assert passes(check) is passed
+    keeps_nothing(check)
+    refused = _check(f"http://127.0.0.1:{free_port()}/")
+    assert not passes(refused)
+    keeps_nothing(refused)
 
 
 @pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\nX: "])

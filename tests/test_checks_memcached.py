@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pymemcache.client.base import Client, PooledClient
 from pymemcache.client.hash import HashClient
-from support.backends import Memcached, failure, passes
+from support.backends import Memcached
+from support.calls import failure, keeps_nothing, passes
 from support.environment import free_port
 from support.waiting import eventually
 
@@ -24,20 +25,19 @@ def server() -> Iterator[Memcached]:
 
 def _check(client: Any, **options: Any) -> memcached:
     check = memcached(client, **options)
-    check.timeout = 1.0
+    check.timeout = 2.0
     return check
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        Client,
-        PooledClient,
-        lambda at: HashClient([at]),
-        lambda at: HashClient([at], use_pooling=True),
-    ],
-    ids=["Client", "PooledClient", "HashClient", "HashClient of pools"],
-)
+CLIENTS: dict[str, Callable[[tuple[str, int]], Any]] = {
+    "Client": Client,
+    "PooledClient": PooledClient,
+    "HashClient": lambda at: HashClient([at]),
+    "HashClient of pools": lambda at: HashClient([at], use_pooling=True),
+}
+
+
+@pytest.mark.parametrize("make", CLIENTS.values(), ids=CLIENTS)
 def test_follows_a_server_that_stops_dies_and_returns(
     server: Memcached, make: Callable[[tuple[str, int]], Any]
 ) -> None:
@@ -57,6 +57,19 @@ def test_follows_a_server_that_stops_dies_and_returns(
     assert "refused" in str(failure(check))
     server.start()
     eventually(lambda: passes(check))
+    client.close()
+
+
+@pytest.mark.parametrize("passed", [True, False], ids=["passes", "refused"])
+@pytest.mark.parametrize("make", CLIENTS.values(), ids=CLIENTS)
+def test_50_calls_leave_nothing_behind(
+    server: Memcached, make: Callable[[tuple[str, int]], Any], passed: bool
+) -> None:
+    """However they end: no connection stays open but the one of a pool."""
+    client = make(("127.0.0.1", server.port if passed else free_port()))
+    check = _check(client)
+    assert passes(check) is passed
+    keeps_nothing(check)
     client.close()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 import pytest
-from support.backends import failure
+from support.calls import failure
 
 from flask_health.checks import memory
 from flask_health.exceptions import Degraded

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +10,9 @@ import pytest
 import redis as driver
 import redis.asyncio
 from redis.sentinel import Sentinel
-from support.backends import SECRET, Redis, RedisSentinel, failure, passes
+from support.backends import SECRET, Redis, RedisSentinel
+from support.calls import failure, keeps_nothing, passes
+from support.environment import free_port
 from support.waiting import eventually
 
 from flask_health.checks import redis as redis_check
@@ -43,7 +44,7 @@ def client(server: Redis) -> Iterator[Client]:
 
 def _check(client: Any, **options: Any) -> redis_check:
     check = redis_check(client, **options)
-    check.timeout = 1.0
+    check.timeout = 2.0
     return check
 
 
@@ -84,6 +85,20 @@ def test_uses_one_connection_of_the_pool(client: Client) -> None:
     eventually(own.client_list, lambda found: len(found) == 1, why="nothing else stays open")
 
 
+@pytest.mark.parametrize(
+    ("options", "passed"), [({}, True), ({"port": 0}, False), ({"password": "wrong"}, False)]
+)
+def test_50_calls_leave_nothing_behind(
+    client: Client, options: dict[str, Any], passed: bool
+) -> None:
+    """However they end: no connection stays open, none is missing from the pool."""
+    if "port" in options:
+        options = {"port": free_port()}
+    check = _check(client(max_connections=1, **options))
+    assert passes(check) is passed
+    keeps_nothing(check)
+
+
 class Deaf(driver.Connection):
     """A connection of the app's on which no answer comes within the check's time."""
 
@@ -122,7 +137,7 @@ def test_sentinel(server: Redis) -> None:
     """The client of a Sentinel is checked like any other; the message names the service."""
     with RedisSentinel(server) as sentinel:
         make: Any = Sentinel
-        watching = make([("127.0.0.1", sentinel.port)], socket_timeout=0.3)
+        watching = make([("127.0.0.1", sentinel.port)], socket_timeout=10)
         check = _check(watching.master_for("main", password=SECRET))
         eventually(lambda: passes(check))
         with server.frozen():
@@ -156,13 +171,12 @@ def test_refused_writes_are_told(server: Redis, client: Client) -> None:
 def test_slow_answer_is_degraded(client: Client) -> None:
     """Beyond `warn_after` it works, but badly."""
     own = client()
-    check = _check(own, warn_after=0.1)
+    check = _check(own, warn_after=0.5)
+    check.timeout = 10.0
     check()
-    began = time.monotonic()
-    own.client_pause(200, all=True)
-    with pytest.raises(Degraded, match="more than 0.1 s"):
+    own.client_pause(1500, all=True)
+    with pytest.raises(Degraded, match="more than 0.5 s"):
         check()
-    assert time.monotonic() - began < check.timeout
 
 
 @pytest.mark.parametrize(

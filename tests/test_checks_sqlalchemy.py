@@ -14,7 +14,9 @@ import sqlalchemy as sa
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
-from support.backends import PostgreSQL, failure, passes
+from support.backends import PostgreSQL
+from support.calls import failure, keeps_nothing, passes
+from support.environment import free_port
 from support.waiting import eventually
 
 from flask_health.checks import sqlalchemy
@@ -36,7 +38,7 @@ def engine(server: PostgreSQL) -> Iterator[sa.Engine]:
 
 def _check(source: Any, **options: Any) -> sqlalchemy:
     check = sqlalchemy(source, **options)
-    check.timeout = 2.6  # libpq connects for 2 s at least
+    check.timeout = 3.5  # libpq connects for 2 s at least
     return check
 
 
@@ -70,15 +72,35 @@ def test_follows_a_server_that_stops_dies_and_returns(
 
 def test_connection_refused_is_told(server: PostgreSQL) -> None:
     """Nobody listens: the message names the place, and not the password."""
-    url = sa.make_url(server.url("psycopg")).set(port=1)
+    url = sa.make_url(server.url("psycopg")).set(port=(port := free_port()))
     told = str(failure(_check(sa.create_engine(url))))
-    assert told.startswith("postgresql://127.0.0.1:1/postgres: ")
+    assert told.startswith(f"postgresql://127.0.0.1:{port}/postgres: ")
     assert "refused" in told
 
 
-def test_wrong_password_is_told_without_it(server: PostgreSQL) -> None:
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+@pytest.mark.parametrize("ends", ["passes", "refused", "late", "wrong password"])
+def test_50_calls_leave_nothing_behind(server: PostgreSQL, driver: str, ends: str) -> None:
+    """However they end: neither a connection that stays open nor one that the pool misses."""
+    url = sa.make_url(server.url(driver))
+    if ends == "refused":
+        url = url.set(port=free_port())
+    if ends == "wrong password":
+        url = url.set(password="wrong-password")
+    engine = sa.create_engine(url, pool_size=1, max_overflow=0)
+    check = _check(engine, statement="SELECT pg_sleep(1)" if ends == "late" else None)
+    if ends == "late":
+        check.timeout = 0.02
+    assert passes(check) is (ends == "passes")
+    keeps_nothing(check)
+    assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_wrong_password_is_told_without_it(server: PostgreSQL, driver: str) -> None:
     """PostgreSQL's own words, of which none is the password."""
-    url = sa.make_url(server.url("psycopg2")).set(password="wrong-password")
+    url = sa.make_url(server.url(driver)).set(password="wrong-password")
     told = str(failure(_check(sa.create_engine(url))))
     assert "password authentication failed" in told
     assert "wrong-password" not in told
@@ -89,7 +111,6 @@ def test_slow_statement_is_cancelled_by_the_server(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         before = connection.scalar(sa.text("SELECT pg_backend_pid()"))
     check = _check(engine, statement="SELECT pg_sleep(30)")
-    check.timeout = 0.5
     assert "statement timeout" in str(failure(check))
     with engine.connect() as connection:
         assert connection.scalar(sa.text("SELECT pg_backend_pid()")) == before
@@ -119,7 +140,7 @@ def test_limits_are_for_the_check_alone(engine: sa.Engine) -> None:
 def test_full_pool_is_told(engine: sa.Engine) -> None:
     """The check waits for a connection, and not for longer than it may."""
     check = _check(engine)
-    check.timeout = 0.3
+    check.timeout = 1.0
     with engine.connect():
         told = failure(check)
     assert isinstance(told, TimeoutError)
@@ -165,7 +186,7 @@ def test_sqlite_lock_is_waited_for_in_time(tmp_path: Path) -> None:
     path = tmp_path / "app.db"
     engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
     check = _check(engine)
-    check.timeout = 0.5
+    check.timeout = 1.5
     check()
     writer = sqlite3.connect(path, isolation_level=None)
     writer.execute("BEGIN EXCLUSIVE")

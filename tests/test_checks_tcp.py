@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.backends import Memcached, failure, passes
+from support.backends import Memcached
+from support.calls import failure, keeps_nothing, passes
 from support.environment import free_port
 from support.waiting import eventually
 
@@ -23,7 +24,7 @@ def server() -> Iterator[Memcached]:
 
 def _check(port: int, **options: Any) -> tcp:
     check = tcp("127.0.0.1", port, **options)
-    check.timeout = 0.5
+    check.timeout = 2.0
     return check
 
 
@@ -44,6 +45,18 @@ def test_follows_a_server_that_stops_dies_and_returns(server: Memcached) -> None
     assert "refused" in str(failure(accepts))
     server.start()
     accepts()
+
+
+def test_50_calls_leave_nothing_behind(server: Memcached) -> None:
+    """However they end: no connection stays open."""
+    for port, expect, passed in (
+        (server.port, b"VERSION", True),
+        (server.port, b"220", False),
+        (free_port(), b"", False),
+    ):
+        check = _check(port, send=b"version\r\n", expect=expect)
+        assert passes(check) is passed
+        keeps_nothing(check)
 
 
 def test_other_answer_is_told(server: Memcached) -> None:

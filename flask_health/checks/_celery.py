@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ._rabbitmq import Length, connected
+from ._rabbitmq import Length, opened
 from .readymade import Deadline, ReadyMade, count
 
 CLOSING = 1.0
@@ -50,10 +50,10 @@ class celery(ReadyMade):
 
     def __call__(self) -> tuple[int, str]:
         """The workers that answered, or the messages in the queue."""
-        settings = self.app.connection_for_write()
-        with self._asking(f"Celery's broker at {settings.as_uri()}"):
+        connection = self.app.connection_for_write()
+        with self._asking(f"Celery's broker at {connection.as_uri()}"):
             deadline = Deadline(self.driver_timeout)
-            with connected(settings, deadline) as connection:
+            with opened(connection, deadline):
                 length = self._length.of(connection) if self._length else 0
                 patience = max(deadline.left() - CLOSING, deadline.left() / 2)
                 answered = self._answers(connection, patience) if self._min_workers else 0

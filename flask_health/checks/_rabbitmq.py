@@ -49,7 +49,7 @@ class rabbitmq(ReadyMade):
         began = time.perf_counter()
         with (
             self._asking(_where(self._settings)),
-            connected(self._settings, Deadline(self.driver_timeout)) as connection,
+            opened(self._settings.clone(), Deadline(self.driver_timeout)) as connection,
         ):
             if self._length:
                 length = self._length.of(connection)
@@ -98,16 +98,16 @@ class Length:
 
 
 @contextlib.contextmanager
-def connected(settings: t.Any, deadline: Deadline) -> Iterator[t.Any]:
-    """A connection like `settings` that is open for the block, and ends by the deadline.
+def opened(connection: t.Any, deadline: Deadline) -> Iterator[t.Any]:
+    """A connection that nobody has used yet, open for the block, which ends by the deadline.
 
     It is closed politely after success; after a failure without a word, as the broker may not
     listen.
     """
-    connection = settings.clone()
+    transport = connection.transport
     # a broker that stalls is waited for twice at most: while connecting, and while asking
     connection.connect_timeout = deadline.left() / 2
-    if connection.transport.driver_type == "redis":
+    if transport.driver_type == "redis":
         limits = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), deadline.left() / 2)
         connection.transport_options = {**connection.transport_options, **limits}
     try:
@@ -117,13 +117,19 @@ def connected(settings: t.Any, deadline: Deadline) -> Iterator[t.Any]:
             interval_step=0,
             interval_max=0,
         )
-        if connection.transport.driver_type == "amqp":
+        if transport.driver_type == "amqp":
             connection.connection.sock.settimeout(deadline.left())
         yield connection
     except BaseException:
         connection.collect()
         raise
-    connection.release()
+    else:
+        connection.release()
+    finally:
+        # with Redis, kombu leaves the descriptor that it polls with to the garbage collector
+        poller = getattr(getattr(transport, "cycle", None), "poller", None)
+        if poller is not None:
+            poller.close()
 
 
 def _settings(given: t.Any) -> t.Any:

@@ -186,6 +186,7 @@ def _shut_after(dbapi_connection: t.Any, deadline: Deadline) -> Iterator[None]:
 
     For drivers that wait for an answer without limit, as libpq does.
     """
+    left = deadline.left()
     try:
         sock = socket.socket(fileno=os.dup(dbapi_connection.fileno()))
     except (AttributeError, OSError):  # no socket, or not shown
@@ -200,7 +201,7 @@ def _shut_after(dbapi_connection: t.Any, deadline: Deadline) -> Iterator[None]:
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
 
-    timer = threading.Timer(deadline.left(), shut)
+    timer = threading.Timer(left, shut)
     timer.daemon = True
     timer.start()
     try:

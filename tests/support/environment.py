@@ -25,6 +25,13 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+def accepts(port: int) -> bool:
+    """Tell whether somebody listens on that port of 127.0.0.1."""
+    with socket.socket() as sock:
+        sock.settimeout(1)
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
 def environment(home: Path, **more: str) -> dict[str, str]:
     """Return an environment for a subprocess that imports the same package as this process.
 

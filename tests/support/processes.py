@@ -40,6 +40,15 @@ def running(pid: int) -> bool:
     return found is not None and found.runs
 
 
+def stopped(pid: int) -> bool:
+    """Tell whether no thread of a process runs any more; each stops when it is scheduled next."""
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    try:
+        return {path.read_text().rpartition(")")[2][1] for path in threads} <= set("TZX")
+    except (FileNotFoundError, ProcessLookupError):  # one has just ended: look again
+        return False
+
+
 def all_running() -> list[Process]:
     """Return every process that has not ended, oldest first."""
     pids = (int(name) for name in os.listdir("/proc") if name.isdigit())

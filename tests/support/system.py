@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
+from glob import glob
 from typing import NamedTuple
 
 
 class Need(NamedTuple):
-    """What tests need: Debian packages, and the programs and files that show they are there."""
+    """What tests need: Debian packages, and the programs and files that show they are there.
+
+    A file may be a pattern, as of `glob`.
+    """
 
     packages: tuple[str, ...]
     programs: tuple[str, ...] = ()
@@ -22,7 +25,7 @@ class Need(NamedTuple):
         """Tell whether everything is there."""
         path = "/usr/sbin:/usr/bin:/sbin:/bin"  # Debian keeps apache2 off a user's PATH
         found = [shutil.which(name) or shutil.which(name, path=path) for name in self.programs]
-        return all(found) and all(Path(name).exists() for name in self.files)
+        return all(found) and all(map(glob, self.files))
 
     @property
     def apt_get(self) -> str:
@@ -36,8 +39,20 @@ MOD_WSGI = Need(
     files=("/usr/lib/apache2/modules/mod_wsgi.so",),
 )
 NAMESPACES = Need(("mount", "util-linux"), programs=("mount", "unshare"))
-ALL = (MOD_WSGI, NAMESPACES)
+POSTGRESQL = Need(
+    ("postgresql", "util-linux"),
+    programs=("setpriv",),
+    files=("/usr/lib/postgresql/*/bin/postgres", "/usr/lib/postgresql/*/bin/initdb"),
+)
+REDIS = Need(("redis-server", "util-linux"), programs=("redis-server", "setpriv"))
+MEMCACHED = Need(("memcached", "util-linux"), programs=("memcached", "setpriv"))
+RABBITMQ = Need(
+    ("rabbitmq-server", "util-linux"),
+    programs=("epmd", "setpriv"),
+    files=("/usr/lib/rabbitmq/bin/rabbitmq-server",),
+)
+ALL = (MOD_WSGI, NAMESPACES, POSTGRESQL, REDIS, MEMCACHED, RABBITMQ)
 
 
 if __name__ == "__main__":
-    print(*(package for need in ALL for package in need.packages))
+    print(*dict.fromkeys(package for need in ALL for package in need.packages))
