@@ -1,0 +1,73 @@
+"""Figure 8: how long the answer to a probe takes with three checks of 50 ms each."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+
+from .apps import dependent, peers
+from .measure import OURS, Line, alternate, at_most, median_ratio
+from .prober import probe
+from .servers import Server, gunicorn, wait_for
+
+CHECKS = 3
+SECONDS = 0.05
+INTERVAL = 0.1
+"""Seconds between two runs of our checks: as many probes as can be come while they run."""
+
+SAME = 1.2
+"""How many times as long as without checks counts as the same."""
+
+NONE = f"{OURS}, no checks"
+
+PAUSE = 0.002
+"""Seconds between two rounds of ours, so that they last longer than some runs of the checks."""
+
+
+def measure(quick: bool = False) -> list[Line]:
+    """All servers run at once; the two of ours are probed in turns, then the peers."""
+    slow = [name for name in peers.installed() if name != "flask route"]
+    with ExitStack() as stack:
+        targets = {NONE: _target(OURS, 0), **{n: _target(n, CHECKS) for n in (OURS, *slow)}}
+        running = {n: stack.enter_context(gunicorn(t)) for n, t in targets.items()}
+        for name, server in running.items():
+            wait_for(server, _path(name))
+        seconds = _in_turns(running, (NONE, OURS), 50 if quick else 2000, PAUSE)
+        seconds |= _in_turns(running, slow, 2 if quick else 10)
+    return _lines(seconds)
+
+
+def _target(name: str, number: int) -> str:
+    options = f", interval={INTERVAL}" if name == OURS else ""
+    return f"dependent:sleeping({name!r}, {number}, {SECONDS}{options})"
+
+
+def _path(name: str) -> str:
+    return dependent.PATHS.get(name, dependent.PATHS[OURS])
+
+
+def _in_turns(
+    running: Mapping[str, Server], names: Sequence[str], rounds: int, pause: float = 0.0
+) -> dict[str, list[float]]:
+    """Seconds from connecting to the end of the answer, by name."""
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds):
+        for name in alternate(names, number):
+            answer = probe(running[name].port, _path(name))
+            if not answer.ok:
+                raise RuntimeError(f"{name} answered {answer.status} {answer.error}")
+            seconds[name].append(answer.received - answer.sent)
+        time.sleep(pause)
+    return seconds
+
+
+def _lines(seconds: Mapping[str, list[float]]) -> list[Line]:
+    ratio = median_ratio(seconds[OURS], seconds[NONE])
+    what = f"{CHECKS} checks of {SECONDS * 1000:.0f} ms / no checks"
+    lines = [at_most("slow checks", what, ratio, "x", SAME)]
+    for name, values in seconds.items():
+        note = f"longest {max(values) * 1000:.3g} ms of {len(values)}"
+        lines.append(Line("slow checks", name, statistics.median(values) * 1000, "ms", note=note))
+    return lines
