@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 from .apps import dependent, peers
 from .measure import OURS, Line, alternate, at_most, median_ratio
@@ -22,26 +22,41 @@ SAME = 1.2
 
 NONE = f"{OURS}, no checks"
 
+STARTS = 5
+"""Two processes of the same program differ by some percent, and more on a busy machine."""
+
 PAUSE = 0.002
 """Seconds between two rounds of ours, so that they last longer than some runs of the checks."""
 
 
 def measure(quick: bool = False) -> list[Line]:
-    """All servers run at once; the two of ours are probed in turns, then the peers."""
+    """Both of ours in turns, in new processes every few hundred rounds; then the peers."""
+    seconds: dict[str, list[float]] = {NONE: [], OURS: []}
+    for number in range(1 if quick else STARTS):
+        with _servers(alternate([NONE, OURS], number)) as running:
+            for name, values in _in_turns(running, 50 if quick else 400, PAUSE).items():
+                seconds[name] += values
     slow = [name for name in peers.installed() if name != "flask route"]
-    with ExitStack() as stack:
-        targets = {NONE: _target(OURS, 0), **{n: _target(n, CHECKS) for n in (OURS, *slow)}}
-        running = {n: stack.enter_context(gunicorn(t)) for n, t in targets.items()}
-        for name, server in running.items():
-            wait_for(server, _path(name))
-        seconds = _in_turns(running, (NONE, OURS), 50 if quick else 2000, PAUSE)
-        seconds |= _in_turns(running, slow, 2 if quick else 10)
+    with _servers(slow) as running:
+        seconds |= _in_turns(running, 2 if quick else 10)
     return _lines(seconds)
 
 
-def _target(name: str, number: int) -> str:
-    options = f", interval={INTERVAL}" if name == OURS else ""
-    return f"dependent:sleeping({name!r}, {number}, {SECONDS}{options})"
+@contextmanager
+def _servers(names: Sequence[str]) -> Iterator[dict[str, Server]]:
+    """All at once, each with one sync worker."""
+    with ExitStack() as stack:
+        running = {name: stack.enter_context(gunicorn(_target(name))) for name in names}
+        for name, server in running.items():
+            wait_for(server, _path(name))
+        yield running
+
+
+def _target(name: str) -> str:
+    if name in (OURS, NONE):
+        number = CHECKS if name == OURS else 0
+        return f"dependent:sleeping({OURS!r}, {number}, {SECONDS}, interval={INTERVAL})"
+    return f"dependent:sleeping({name!r}, {CHECKS}, {SECONDS})"
 
 
 def _path(name: str) -> str:
@@ -49,12 +64,12 @@ def _path(name: str) -> str:
 
 
 def _in_turns(
-    running: Mapping[str, Server], names: Sequence[str], rounds: int, pause: float = 0.0
+    running: Mapping[str, Server], rounds: int, pause: float = 0.0
 ) -> dict[str, list[float]]:
     """Seconds from connecting to the end of the answer, by name."""
-    seconds: dict[str, list[float]] = {name: [] for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in running}
     for number in range(rounds):
-        for name in alternate(names, number):
+        for name in alternate(list(running), number):
             answer = probe(running[name].port, _path(name))
             if not answer.ok:
                 raise RuntimeError(f"{name} answered {answer.status} {answer.error}")
