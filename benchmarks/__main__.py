@@ -11,6 +11,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
@@ -23,7 +24,16 @@ FIGURES = {
     "startup": "what probes see while workers start",
     "cost": "import time and memory",
     "death": "how soon a dead worker counts as dead",
+    "curve": "what a plain probe costs with more and more checks",
+    "slow": "how long a probe takes with slow checks",
+    "details": "what the JSON with every detail costs",
+    "hanging": "what a dependency that hangs does to probes and other requests",
+    "runs": "how often the workers of a server run a check",
+    "outage": "how soon a dead dependency shows in every worker",
 }
+
+PATIENT = ("runs", "outage")
+"""They mostly wait, and are measured at the same time, after the others."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,16 +44,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _parser().error(f"no figure is named {', '.join(unknown)}; there are {', '.join(FIGURES)}")
     print(_machine(), flush=True)
     lines = []
-    for name in options.figures or FIGURES:
-        begin = time.monotonic()
-        found = _measure(name)(options.quick)
-        print(f"\n{FIGURES[name]} ({time.monotonic() - begin:.0f} s)\n{table(found)}", flush=True)
-        lines += found
+    for names in turns(options.figures or list(FIGURES)):
+        with ThreadPoolExecutor(len(names)) as pool:
+            for found in pool.map(lambda name: _measured(name, options.quick), names):
+                lines += found
     if options.json:
         _write(options.json, lines)
     failed = [line for line in lines if line.holds is False]
     print(f"\n{len(lines)} values, {len(failed)} outside their budget")
     return 1 if failed else 0
+
+
+def turns(names: Sequence[str]) -> list[list[str]]:
+    """What is measured one after the other, and at the same time."""
+    patient = [name for name in names if name in PATIENT]
+    alone = [[name] for name in names if name not in PATIENT]
+    return [*alone, patient] if patient else alone
 
 
 def table(lines: Sequence[Line]) -> str:
@@ -70,9 +86,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _measure(name: str) -> Callable[[bool], list[Line]]:
+def _measured(name: str, quick: bool) -> list[Line]:
+    """The values of a figure, which are printed, too."""
     measure: Callable[[bool], list[Line]] = import_module(f"benchmarks.{name}").measure
-    return measure
+    begin = time.monotonic()
+    lines = measure(quick)
+    print(f"\n{FIGURES[name]} ({time.monotonic() - begin:.0f} s)\n{table(lines)}", flush=True)
+    return lines
 
 
 def _number(line: Line) -> str:

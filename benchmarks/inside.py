@@ -28,6 +28,14 @@ def server(workers: int, ready: bool = True) -> Iterator[Server]:
             yield running
 
 
+@contextmanager
+def checked(workers: int) -> Iterator[Server]:
+    """Our extension on apps with and without checks, all of them in each of that many workers."""
+    with gunicorn("checked:app", workers=workers, options=["--preload"]) as running:
+        wait_for(running, "/health")
+        yield running
+
+
 def samples(running: Server, what: str, rounds: int) -> dict[str, list[float]]:
     """Nanoseconds per call, one value per name and round, as a worker measured them."""
     _, body = fetch(running.port, f"/measure/{what}?{rounds}", timeout=110.0)

@@ -112,7 +112,8 @@ def _batch_size(batch: Batch, seconds: float) -> int:
     batch(3)  # The first calls do what is done once.
     size = 1
     while True:
-        elapsed = time_batch(batch, size) * size / 1e9
+        # The shortest of three: a pause of the machine must not pass for a slow operation.
+        elapsed = min(time_batch(batch, size) for _ in range(3)) * size / 1e9
         if elapsed >= seconds / 4 or size >= 1 << 20:
             return max(1, round(size * seconds / max(elapsed, 1e-9)))
         size *= 2

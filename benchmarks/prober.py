@@ -30,10 +30,19 @@ def probe(port: int, path: str, timeout: float = 10.0) -> Answer:
         head = _exchange(port, path, timeout)
     except OSError as error:
         return Answer(sent, time.monotonic(), None, error=type(error).__name__)
-    received = time.monotonic()
+    return answer_of(head, sent, time.monotonic())
+
+
+def answer_of(head: bytes, sent: float, received: float) -> Answer:
+    """What the bytes that were received say."""
     if not head.startswith(b"HTTP/"):
         return Answer(sent, received, None, error="no answer")
     return Answer(sent, received, int(head.split(b" ", 2)[1]), _header(head, b"x-worker"))
+
+
+def request(path: str) -> bytes:
+    """A GET after which the server hangs up."""
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
 
 
 def fetch(port: int, path: str, timeout: float = 60.0) -> tuple[bytes, bytes]:
@@ -69,9 +78,8 @@ class Prober:
 
 
 def _exchange(port: int, path: str, timeout: float) -> bytes:
-    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
     with socket.create_connection(("127.0.0.1", port), timeout) as connection:
-        connection.sendall(request)
+        connection.sendall(request(path))
         received = bytearray()
         while chunk := connection.recv(65536):
             received += chunk

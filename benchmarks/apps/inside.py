@@ -1,47 +1,19 @@
-"""Measures inside a gunicorn worker, where the real markers of its real siblings are.
-
-The worker that gets `/measure/<what>?<rounds>` answers with JSON: for each name, a list of
-nanoseconds per call.
-"""
+"""The plain probe and its peers, measured inside a gunicorn worker."""
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
-from itertools import repeat
-from typing import Any
 
 from flask import Flask
-from werkzeug.test import create_environ
 
-from flask_health.workers import verdict
-
-from ..measure import OURS, Batch, alternate, interleave, time_batch
+from ..measure import OURS, alternate, interleave, time_batch
 from . import bare, ours, peers, slots
-
-Application = Callable[..., Iterable[bytes]]
-Samples = dict[str, list[float]]
+from .measuring import Samples, batch, measuring, nothing_remembered
 
 REST = 0.1
 """Seconds: longer than any verdict is remembered."""
-
-
-def batch(application: Application, path: str) -> Batch:
-    """Calls an application as a server does: environ in, iterable out and closed."""
-    environ = create_environ(path, headers={"User-Agent": "kube-probe/1.30", "Accept": "*/*"})
-
-    def call(times: int) -> None:
-        for _ in repeat(None, times):
-            body = application(environ, _start_response)
-            for _chunk in body:
-                pass
-            if hasattr(body, "close"):
-                body.close()
-
-    return call
 
 
 def hot(rounds: int) -> Samples:
@@ -53,9 +25,9 @@ def hot(rounds: int) -> Samples:
 
 def cold(rounds: int) -> Samples:
     """A probe that must ask the kernel each time, and a bare callable."""
-    remembered, verdict.REMEMBERED = verdict.REMEMBERED, -1.0
-    time.sleep(max(0.0, remembered))  # What the last probe remembered is past.
-    return interleave({"bare": batch(bare.app, "/health"), OURS: batch(_served, "/health")}, rounds)
+    batches = {"bare": batch(bare.app, "/health"), OURS: batch(_served, "/health")}
+    with nothing_remembered():
+        return interleave(batches, rounds)
 
 
 def rested(rounds: int) -> Samples:
@@ -81,22 +53,6 @@ def business(rounds: int) -> Samples:
     return interleave(batches, rounds)
 
 
-def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """The extension's app, and beside it the measuring."""
-    _, _, what = environ["PATH_INFO"].partition("/measure/")
-    if what not in _MEASURES:
-        return _served(environ, start_response)
-    samples = _MEASURES[what](int(environ["QUERY_STRING"]))
-    body = json.dumps(samples).encode()
-    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-    start_response("200 OK", headers)
-    return [body]
-
-
-def _start_response(status: str, headers: list[tuple[str, str]]) -> None:
-    pass
-
-
 def _setup() -> None:
     """In the first worker of a server that shall never be ready, it does not end."""
     number = slots.take()
@@ -107,4 +63,4 @@ def _setup() -> None:
 
 _served = ours.app(_setup)
 _bare_behind_ours = ours.over(bare.app)
-_MEASURES = {"hot": hot, "cold": cold, "rested": rested, "business": business}
+app = measuring(_served, {"hot": hot, "cold": cold, "rested": rested, "business": business})

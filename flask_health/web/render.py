@@ -38,20 +38,55 @@ def headers(content_type: str, length: int) -> Headers:
     ]
 
 
+_dumps = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def plain(report: Report) -> Answer:
     """One of two words."""
     code = report.status.http_code
     return _answer(code, TEXT, WORDS[code])
 
 
-def as_json(report: Report, about: cabc.Mapping[str, object] | None) -> Answer:
-    """health+json.
+class Encoder:
+    """Writes health+json, with the members of draft-inadarei-api-health-check-06, sections 3 and 4,
+    and `duration`, `gate` and `workers` of our own. Durations are in seconds.
 
-    :param about: what the service says of itself, for those who may see details; None: only the
-        status is told.
+    A check is encoded once for each of its results, not for each reader of it; and what was told
+    last is kept as a whole, for as long as no check has a new result.
     """
-    members = {"status": str(report.status)} if about is None else describe(report, about)
-    return _answer(report.status.http_code, JSON, json.dumps(members, ensure_ascii=False))
+
+    def __init__(self) -> None:
+        self._encoded: dict[str, tuple[Result, str]] = {}
+        self._last: tuple[tuple[Result, ...], str] = (), ""
+
+    def __call__(self, report: Report, about: cabc.Mapping[str, object] | None) -> Answer:
+        """The answer that tells a report.
+
+        :param about: what the service says of itself, for those who may see details; None: only
+            the status is told.
+        """
+        if about is None:
+            text = _dumps({"status": str(report.status)})
+        else:
+            checks = self._checks(report.results)
+            before, after = _dumps(_summary(report, about)), _dumps(_circumstances(report))
+            text = f'{before[:-1]}, "checks": {{{checks}}}, {after[1:]}'
+        return _answer(report.status.http_code, JSON, text)
+
+    def _checks(self, results: tuple[Result, ...]) -> str:
+        """The members of `checks`."""
+        known, text = self._last
+        if known != results:
+            text = ", ".join(map(self._check, results))
+            self._last = results, text
+        return text
+
+    def _check(self, result: Result) -> str:
+        """A check as a member of `checks`."""
+        known = self._encoded.get(result.name)
+        if known is None or known[0] != result:
+            known = self._encoded[result.name] = result, _encode_check(result)
+        return known[1]
 
 
 def verbose(report: Report, seen: bool) -> Answer:
@@ -73,13 +108,13 @@ def check(result: Result, in_json: bool) -> Answer:
     """One check."""
     code = result.status.http_code
     if in_json:
-        return _answer(code, JSON, json.dumps(_describe_check(result), ensure_ascii=False))
+        return _answer(code, JSON, _dumps(_describe_check(result)))
     return _answer(code, TEXT, _line(result) + "\n")
 
 
 def info(members: cabc.Mapping[str, object]) -> Answer:
     """What a service says of itself."""
-    return _answer(200, "application/json", json.dumps(members, ensure_ascii=False))
+    return _answer(200, "application/json", _dumps(members))
 
 
 def not_found() -> Answer:
@@ -87,43 +122,19 @@ def not_found() -> Answer:
     return _answer(404, TEXT, "not found")
 
 
-def describe(report: Report, about: cabc.Mapping[str, object]) -> dict[str, t.Any]:
-    """A report in the members of draft-inadarei-api-health-check-06, sections 3 and 4, with
-    `duration`, `gate` and `workers` of our own. Durations are in seconds.
+def parse_query(environ: WSGIEnvironment) -> dict[str, list[str]]:
+    """The parameters of a request, also those without a value."""
+    return urllib.parse.parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+
+
+def wants_json(environ: WSGIEnvironment, query: cabc.Mapping[str, list[str]] | None = None) -> bool:
+    """Whether a request asks for JSON, by `?format=json` or by what it accepts best.
+
+    :param query: its parameters, where they are known already.
     """
-    members: dict[str, t.Any] = {"status": str(report.status)}
-    reasons = [report.reason] if report.reason else []
-    if report.status is not Status.PASS:
-        counted = [r for r in report.results if r.name not in report.excluded]
-        reasons += [f"{r.name}: {r.output}" for r in counted if r.counts_as is not Status.PASS]
-    if reasons:
-        members["output"] = "; ".join(reasons)
-    members |= {name: value for name, value in about.items() if value}
-    if report.notes:
-        members["notes"] = list(report.notes)
-    members["duration"] = round(sum(r.duration or 0.0 for r in report.results), 6)
-    members["checks"] = {_key(result): [_describe_check(result)] for result in report.results}
-    if report.excluded:
-        members["excluded"] = sorted(report.excluded)
-    members["gate"] = {
-        "state": report.gate,
-        "steps": [_present(vars(step)) for step in report.steps],
-    }
-    members["workers"] = {
-        "state": report.state,
-        "expected": report.expected,
-        "alive": [
-            {"pid": marker.pid, "age": marker.age, "state": str(marker.state)}
-            for marker in report.workers
-        ],
-    }
-    return members
-
-
-def wants_json(environ: WSGIEnvironment) -> bool:
-    """Whether a request asks for JSON, by `?format=json` or by what it accepts best."""
-    query = environ.get("QUERY_STRING", "")
-    if query and urllib.parse.parse_qs(query).get("format") == ["json"]:
+    if query is None:
+        query = parse_query(environ)
+    if query.get("format") == ["json"]:
         return True
     accept = environ.get("HTTP_ACCEPT", "")
     if "json" not in accept:
@@ -144,9 +155,49 @@ def _answer(code: int, content_type: str, text: str) -> Answer:
     return REASONS[code], found, body
 
 
+def _summary(report: Report, about: cabc.Mapping[str, object]) -> dict[str, t.Any]:
+    """The members before `checks`."""
+    members: dict[str, t.Any] = {"status": str(report.status)}
+    reasons = [report.reason] if report.reason else []
+    if report.status is not Status.PASS:
+        counted = [r for r in report.results if r.name not in report.excluded]
+        reasons += [f"{r.name}: {r.output}" for r in counted if r.counts_as is not Status.PASS]
+    if reasons:
+        members["output"] = "; ".join(reasons)
+    members |= {name: value for name, value in about.items() if value}
+    if report.notes:
+        members["notes"] = list(report.notes)
+    members["duration"] = round(sum([r.duration or 0.0 for r in report.results]), 6)
+    return members
+
+
+def _circumstances(report: Report) -> dict[str, t.Any]:
+    """The members after `checks`."""
+    excluded = {"excluded": sorted(report.excluded)} if report.excluded else {}
+    return {
+        **excluded,
+        "gate": {
+            "state": report.gate,
+            "steps": [_present(vars(step)) for step in report.steps],
+        },
+        "workers": {
+            "state": report.state,
+            "expected": report.expected,
+            "alive": [
+                {"pid": marker.pid, "age": marker.age, "state": str(marker.state)}
+                for marker in report.workers
+            ],
+        },
+    }
+
+
 def _key(result: Result) -> str:
     measurement = result.check.measurement
     return f"{result.name}:{measurement}" if measurement else result.name
+
+
+def _encode_check(result: Result) -> str:
+    return f"{_dumps(_key(result))}: [{_dumps(_describe_check(result))}]"
 
 
 def _describe_check(result: Result) -> dict[str, t.Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import typing as t
-import urllib.parse
 
 from ..model.report import Report
 from . import render
@@ -29,17 +28,18 @@ class Teller:
         self._report = report
         self._details = details
         self._about = about
+        self._as_json = render.Encoder()
 
     def probe(self, probe: str, environ: WSGIEnvironment) -> Answer:
         """The answer of a probe: JSON, verbose, or the plain word."""
-        query = urllib.parse.parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True)
+        query = render.parse_query(environ)
         seen = self._details.visible_to(environ)
         report = self._report(probe)
         if seen and "exclude" in query:
             report = report.excluding(query["exclude"])
-        if render.wants_json(environ):
+        if render.wants_json(environ, query):
             about = self._about() if seen else None
-            return render.as_json(report, about)
+            return self._as_json(report, about)
         if "verbose" in query:
             return render.verbose(report, seen)
         return render.plain(report)
