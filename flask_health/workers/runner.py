@@ -43,8 +43,9 @@ an interval when that is shorter.
 """
 
 JITTER = 0.1
-"""The share of an interval by which it is cut at random, so that servers do not check in step. It
-is never longer: who waits for the result would think that its author is stuck.
+"""The share of an interval by which it is cut at random, so that servers do not check in step. At
+least half of it is cut: that makes up for the time that it takes to begin a run and to tell of it.
+An interval is never longer: who waits for the result would think that its author is stuck.
 """
 
 
@@ -131,7 +132,7 @@ class Runner:
         published = self._publisher.publish_if_due(now, self._shared, self.leads)
         if published or self._leadership:
             self._publisher.allow(self._allows_traffic(now), self.leads)
-        return TICK
+        return min(TICK, self._until_next(now)) if self._leadership else TICK
 
     def stop(self) -> None:
         """Lets another worker lead."""
@@ -304,7 +305,7 @@ class Runner:
         before = self.histories.get(name)
         after = self.histories[name] = advance(before, outcome, slot.check)
         if after.settled and slot.started is None:
-            slot.due = now + slot.check.interval * self._random.uniform(1 - JITTER, 1)
+            slot.due = now + slot.check.interval * self._random.uniform(1 - JITTER, 1 - JITTER / 2)
         old = before.status if before else Status.PASS
         if old is not after.status:
             self._telling.changed(slot.check, before, after)
