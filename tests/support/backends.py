@@ -14,7 +14,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -25,7 +24,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from .environment import accepts, free_port
+from .environment import accepts, free_port, says
 from .processes import all_running, running, send, stopped
 from .system import MEMCACHED, POSTGRESQL, RABBITMQ, REDIS, Need
 from .waiting import eventually
@@ -294,14 +293,3 @@ class RabbitMQ(Backend):
 
     def answers(self) -> bool:
         return says(self.port, b"AMQP\x00\x00\x09\x01", b"\x01")
-
-
-def says(port: int, question: bytes, beginning: bytes) -> bool:
-    """Tell whether what listens on the port answers the question so."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as sock:
-            sock.settimeout(1)
-            sock.sendall(question)
-            return sock.recv(len(beginning)) == beginning
-    except OSError:
-        return False

@@ -1,4 +1,4 @@
-"""What a subprocess of a test needs: a place of its own, the package under test, a free port."""
+"""What a subprocess of a test needs: a place of its own, the package under test, a port."""
 
 from __future__ import annotations
 
@@ -30,6 +30,17 @@ def accepts(port: int) -> bool:
     with socket.socket() as sock:
         sock.settimeout(1)
         return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def says(port: int, question: bytes, beginning: bytes) -> bool:
+    """Tell whether what listens on the port answers the question so."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as sock:
+            sock.settimeout(1)
+            sock.sendall(question)
+            return sock.recv(len(beginning)) == beginning
+    except OSError:
+        return False
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
