@@ -139,10 +139,18 @@ def test_the_extension_is_found_on_the_app() -> None:
 def test_wiring_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`init_app` starts no thread, calls no step, writes no file."""
     monkeypatch.setenv("FLASK_HEALTH_STATE_DIR", str(tmp_path))
-    before = set(threading.enumerate())  # Those of other tests may end meanwhile.
+    started: list[str] = []
+    start, me = threading.Thread.start, threading.get_ident()
+
+    def noted_start(thread: threading.Thread) -> None:
+        if threading.get_ident() == me:  # What an earlier test has left behind may go on meanwhile.
+            started.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", noted_start)
     blocked = Blocked()
     health = HealthCheck(make_app(), setup=blocked)
-    assert set(threading.enumerate()) <= before
+    assert not started
     assert not blocked.calls
     assert health.gate.state == "pending"
     assert not list(tmp_path.iterdir())
