@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from support.checking import BRISK, Runs, Told, check, threads
+from support.checking import BRISK, Runs, Told, check, others, threads
 from support.local import DEADLINE, Answer, call, make_app
 from support.waiting import eventually
 
@@ -176,13 +176,13 @@ def test_threads_are_bounded_by_the_number_of_checks(told: Told) -> None:
         for number in range(3):
             health.add_check(f"hangs{number}", told, timeout=0.05, **BRISK)
         health.start(wait=True)
-        before = threading.active_count()
+        before = others()
         asked = ("/health", "/health?verbose", "/health?format=json", "/health/ready/hangs1")
         for number in range(200):
             assert call(app, asked[number % 4].partition("?")[0], **key).code == 503
         assert told.runs == 3
         assert len(threads("flask-health-check-hangs")) == 3
-        assert threading.active_count() <= before
+        assert others() <= before
 
 
 def test_a_slow_check_is_logged_once_per_change(

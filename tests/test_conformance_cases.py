@@ -6,13 +6,12 @@ A case that is not here is in another test, or in `docs/conformance.md` with the
 from __future__ import annotations
 
 import json
-import threading
 import time
 from typing import Any
 
 import pytest
 from flask import Flask, abort
-from support.checking import BRISK, Told, threads
+from support.checking import BRISK, Told, others, threads
 from support.local import DEADLINE, Answer, Blocked, call, make_app
 from support.waiting import eventually
 
@@ -482,10 +481,10 @@ def test_a_hung_check_and_200_probes() -> None:
     told = service.add("a", timeout=0.05, **BRISK)
     with told.hanging():
         service.health.start(wait=True)
-        before = threading.active_count()
+        before = others()
         for number in range(200):
             service.get(PROBES[number % 4], "format=json", **KEY)
-        assert threading.active_count() <= before
+        assert others() <= before
         assert threads("flask-health-check-a") == ["flask-health-check-a"]
         assert told.runs == 1
 

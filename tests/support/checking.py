@@ -130,6 +130,11 @@ def workers(base: Path, number: int = 2, opened: bool = True) -> Iterator[list[P
                 presence.leave()
 
 
+def others() -> set[threading.Thread]:
+    """The living threads that do not run checks: those of an earlier test's may still do."""
+    return {t for t in threading.enumerate() if not t.name.startswith("flask-health-check-")}
+
+
 def threads(prefix: str = "flask-health-check-") -> list[str]:
     """The names of the living threads that run checks."""
     return [t.name for t in threading.enumerate() if t.name.startswith(prefix)]
