@@ -15,8 +15,6 @@ from .config import Config
 from .signals import status_changed
 from .web import paths
 from .web.blueprint import make_blueprint
-from .web.details import Details
-from .web.early import Early
 from .web.probe import Probes
 from .workers import steps
 from .workers.gate import Checks, Gate, GateOptions
@@ -27,6 +25,7 @@ from .workers.verdict import Verdict
 if t.TYPE_CHECKING:
     from .model.check import Check
     from .model.report import Report
+    from .web.early import Early
     from .web.teller import Teller
     from .workers.board import Transition
     from .workers.presence import Presence
@@ -150,16 +149,22 @@ def wire(
     paths.check_blueprint(app, blueprint_name)
     paths.check_room(app, taken)
     wired = Wired(app, config, registry)
-    details = Details(app, config, authorize)
+
+    @functools.cache
+    def early() -> Early:
+        from .web.early import Early
+
+        return Early(app, wired.gate, config)
 
     @functools.cache
     def teller() -> Teller:
         from .web.about import About
+        from .web.details import Details
         from .web.teller import Teller
 
-        return Teller(wired.report, details, About(app, config))
+        return Teller(wired.report, Details(app, config, authorize), About(app, config))
 
-    probes = Probes(app.wsgi_app, wired.gate, wired.verdict, teller, Early(app, wired.gate, config))
+    probes = Probes(app.wsgi_app, wired.gate, wired.verdict, teller, early)
     for path, what in ours.items():
         probes.add(path, probes.at(what))
     app.register_blueprint(make_blueprint(app, blueprint_name, config, ours, probes))

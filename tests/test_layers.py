@@ -142,7 +142,7 @@ UNUSED = {
     "multiprocessing",
     "flask_health.checks",
     "flask_health.model.check",
-    "flask_health.web.teller",
+    "flask_health.web.render",
     "flask_health.workers.presence",
     "flask_health.workers.runner",
 }

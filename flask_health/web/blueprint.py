@@ -13,9 +13,9 @@ import werkzeug
 from werkzeug.routing import PathConverter
 
 from ..config import PROBES, Config
+from .headers import TEXT, headers
 from .paths import in_environ
 from .probe import Probes
-from .render import TEXT, headers
 
 if t.TYPE_CHECKING:
     from .probe import Answer

@@ -12,8 +12,9 @@ from ..config import Config
 from ..workers.gate import Gate
 from ..workers.server import Role
 from ..workers.steps import running
+from .headers import RETRY_AFTER, TEXT, headers
 from .paths import in_environ
-from .render import RETRY_AFTER, TEXT, headers, wants_json
+from .render import wants_json
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

@@ -12,8 +12,8 @@ import typing as t
 
 from ..workers.gate import Gate
 from ..workers.verdict import Verdict
+from .headers import RETRY_AFTER, TEXT, headers
 from .paths import in_environ
-from .render import RETRY_AFTER, TEXT, headers
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -44,7 +44,7 @@ class Probes:
         gate: Gate,
         verdict: Verdict,
         teller: cabc.Callable[[], Teller],
-        early: Early,
+        early: cabc.Callable[[], Early],
     ) -> None:
         self.app = app
         self.routes: dict[str, Answer] = {}
@@ -62,7 +62,7 @@ class Probes:
             return answer(environ, start_response)
         if self._passes():
             return self.app(environ, start_response)
-        refusal = self._early(environ, start_response)
+        refusal = self._early()(environ, start_response)
         return self.app(environ, start_response) if refusal is None else refusal
 
     def add(self, path: str, answer: Answer) -> None:

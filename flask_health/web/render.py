@@ -9,6 +9,7 @@ import typing as t
 import urllib.parse
 
 from ..model.status import Status
+from .headers import RETRY_AFTER, TEXT, Headers, headers
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -16,26 +17,12 @@ if t.TYPE_CHECKING:
     from ..model.check import Result
     from ..model.report import Report
 
-Headers = list[tuple[str, str]]
 Answer = tuple[str, Headers, bytes]
 
-TEXT = "text/plain; charset=utf-8"
 JSON = "application/health+json"
-RETRY_AFTER = ("Retry-After", "5")
-"""How many seconds a client that was refused should wait."""
 
 REASONS = {200: "200 OK", 404: "404 Not Found", 503: "503 Service Unavailable"}
 WORDS = {200: "ok", 503: "not ready"}
-
-
-def headers(content_type: str, length: int) -> Headers:
-    """The headers that all our answers have."""
-    return [
-        ("Content-Type", content_type),
-        ("Content-Length", str(length)),
-        ("Cache-Control", "no-store"),
-        ("X-Content-Type-Options", "nosniff"),
-    ]
 
 
 _dumps = json.JSONEncoder(ensure_ascii=False).encode

@@ -9,11 +9,12 @@ from ..model.report import Report
 from . import render
 from .about import About
 from .details import Details
+from .headers import Headers
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-Answer = tuple[str, render.Headers, bytes]
+Answer = tuple[str, Headers, bytes]
 
 
 class Teller:
