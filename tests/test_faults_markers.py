@@ -82,7 +82,10 @@ def test_forks_of_user_code_are_not_workers(serve: Serve, how: str) -> None:
     server.answers(503, within=5.0)
     assert processes.running(made["child"])
     assert made["pid"] not in [m.pid for m in server.markers()]
+    # The replacement alone runs setup, and a sibling may remember its last ok for a moment more.
+    eventually(lambda: server.stage.pids("started"), lambda started: len(started) == 4)
     server.stage.withdraw("wait")
+    server.has_markers(3)
     server.answers(200)
     assert len(server.stage.pids("started")) == 4
     server.stage.order("end")
