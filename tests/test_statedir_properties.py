@@ -373,6 +373,29 @@ def test_readers_never_see_the_dead(actors: Actors) -> None:
 # Joining and sweeping at the same time.
 
 
+def test_a_directory_made_anew_is_not_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that another server has made, while a sweeper was about to remove the last one of that
+    name, stays.
+    """
+    path = tmp_path / "v1-boot"
+    path.mkdir()
+    try_lock = statedir._try_lock
+
+    def replaced(fd: int, kind: int) -> bool:
+        path.rmdir()
+        path.mkdir()
+        return try_lock(fd, kind)
+
+    monkeypatch.setattr(statedir, "_try_lock", replaced)
+    statedir._remove_void(str(path))
+    assert path.is_dir()
+    monkeypatch.undo()
+    statedir._remove_void(str(path))
+    assert not path.exists()
+
+
 def test_no_sweep_takes_a_directory_from_under_a_worker(tmp_path: Path) -> None:
     """Servers come and go while others sweep: whoever has joined a directory finds it in place."""
     deadline = time.monotonic() + 20.0

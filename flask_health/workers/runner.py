@@ -14,6 +14,7 @@ import collections
 import collections.abc as cabc
 import dataclasses
 import logging
+import math
 import os
 import random
 import threading
@@ -85,6 +86,7 @@ class Runner:
     ) -> None:
         self.checks: tuple[Check, ...] = tuple(checks)
         self.histories: dict[str, History] = {}
+        self._judged: dict[str, tuple[History | None, Result]] = {}
         self.informed: threading.Event = threading.Event()
         self._own = any(check.scope == "worker" and check.critical for check in checks)
         self._slots = {check.name: Slot(check) for check in checks}
@@ -155,7 +157,7 @@ class Runner:
         """Whether a critical check that this worker runs for itself fails."""
         now = time.monotonic()
         return any(
-            judge(check, self.histories.get(check.name), now).counts_as is Status.FAIL
+            self._judge(check, now).counts_as is Status.FAIL
             for check in self.checks
             if check.scope == "worker" and check.name in self.histories
         )
@@ -164,10 +166,19 @@ class Runner:
         """The results of the checks of a probe, `health` for all, in order of registration."""
         now = time.monotonic()
         return [
-            judge(check, self.histories.get(check.name), now)
+            self._judge(check, now)
             for check in self.checks
             if probe == "health" or probe in check.probes
         ]
+
+    def _judge(self, check: Check, now: float) -> Result:
+        """What a check is now: judged once for each of its runs, as long as that is believed."""
+        history = self.histories.get(check.name)
+        before, result = self._judged.get(check.name, (None, None))
+        if result is None or before is not history or now > (result.stale_at or math.inf):
+            result = judge(check, history, now)
+            self._judged[check.name] = history, result
+        return result
 
     def transitions(self) -> list[Transition]:
         """The last changes of status, oldest first."""

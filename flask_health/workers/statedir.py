@@ -368,8 +368,11 @@ def _remove_void(path: str) -> None:
         # Who joins meanwhile fails to get its own lock, and looks again: see _enter.
         if _try_lock(fd, fcntl.LOCK_EX):
             try:
-                _empty(fd)
-                os.rmdir(path)
+                # Another one may have been made at this path since it was opened; this one stays
+                # where it is now, for whoever removes it needs the lock.
+                if os.path.samestat(os.fstat(fd), os.lstat(path)):
+                    _empty(fd)
+                    os.rmdir(path)
             finally:
                 close(fd)
 
