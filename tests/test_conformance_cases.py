@@ -478,14 +478,14 @@ def test_a_check_never_runs_twice_at_once() -> None:
 def test_a_hung_check_and_200_probes() -> None:
     """D14: threads are bounded by the number of checks."""
     service = Service(start=False)
-    told = service.add("a", timeout=0.05, **BRISK)
+    told = service.add("hung", timeout=0.05, **BRISK)  # A name of its own among the threads.
     with told.hanging():
         service.health.start(wait=True)
         before = others()
         for number in range(200):
             service.get(PROBES[number % 4], "format=json", **KEY)
         assert others() <= before
-        assert threads("flask-health-check-a") == ["flask-health-check-a"]
+        assert threads("flask-health-check-hung") == ["flask-health-check-hung"]
         assert told.runs == 1
 
 
