@@ -206,7 +206,7 @@ class HealthCheck:
             that fails a critical check counts as not ready.
         :param timeout: seconds after which a run counts as failed. It is not stopped, and not
             started again before it ends; while it hangs it fails anew at each retry.
-        :param interval: seconds between two runs, or up to a tenth less.
+        :param interval: seconds between two runs, less 5 to 10 % at random.
         :param retry_interval: the same while it fails, or a change is being confirmed; never more
             than `interval`.
         :param failure_threshold: failing runs in a row that make it fail; the very first result

@@ -73,8 +73,8 @@ def allowed(presence: Presence) -> bool:
     return presence.watch.look().allowed
 
 
-def test_one_worker_runs_it_and_all_know(two: list[Presence]) -> None:
-    """The same result, to the letter, in both."""
+def counting(two: list[Presence]) -> tuple[Team, list[int]]:
+    """Two workers of which the first leads, and the list to which each run adds its worker."""
     runs: list[int] = []
     calls = [lambda n=n: runs.append(n) for n in range(2)]
     both = Team(
@@ -82,6 +82,12 @@ def test_one_worker_runs_it_and_all_know(two: list[Presence]) -> None:
         for call, presence in zip(calls, two, strict=True)
     )
     both[0].runner.turn()
+    return both, runs
+
+
+def test_one_worker_runs_it_and_all_know(two: list[Presence]) -> None:
+    """The same result, to the letter, in both."""
+    both, runs = counting(two)
     both.until(lambda: len(runs) >= 5)
     assert set(runs) == {0}
     assert [runs.runner.leads for runs in both] == [True, False]
@@ -268,13 +274,7 @@ def test_a_leader_that_cannot_publish_says_so_by_name(
         write(directory, name, text)
 
     monkeypatch.setattr(type(two[0].directory), "write", no_room)
-    runs: list[int] = []
-    calls = [lambda n=n: runs.append(n) for n in range(2)]
-    both = Team(
-        Runs([check(call, interval=0.1)], presence)
-        for call, presence in zip(calls, two, strict=True)
-    )
-    both[0].runner.turn()
+    both, runs = counting(two)
     both.until(lambda: set(runs) == {0, 1})
     assert two[1].directory.exists(UNPUBLISHED)
     assert both.until(lambda: both.statuses() == [PASS, PASS] and allowed(two[1]))

@@ -345,7 +345,7 @@ class Runner:
         return self.outlook.statuses["ready"] is not Status.FAIL
 
     def _until_next(self, now: float) -> float:
-        """Seconds until something is due, where nobody else publishes."""
+        """Seconds until something is due, for a worker that runs all of the checks."""
         times = [
             slot.due if slot.started is None or slot.given_up else slot.started + slot.check.timeout
             for slot in self._slots.values()

@@ -26,7 +26,7 @@ class Role(enum.Enum):
     """A server of one: a test, `flask run`, waitress, a script."""
 
 
-@dataclasses.dataclass(eq=False, repr=False)
+@dataclasses.dataclass(eq=False, repr=False)  # Told apart by identity: see `begin_when_loaded`.
 class Server:
     """The server that a process belongs to, as that process knows it.
 
