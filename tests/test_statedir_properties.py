@@ -410,7 +410,8 @@ def test_no_sweep_takes_a_directory_from_under_a_worker(tmp_path: Path) -> None:
             directory.create(f"file{number}")
             if not directory.exists(f"file{number}"):
                 wrong.append((number, turn, "swept"))
-            directory.leave(remove=True)
+            directory.leave()
+            directory.remove_if_unused()
 
     threads = [threading.Thread(target=come_and_go, args=(n,)) for n in range(4)]
     for thread in threads:
@@ -419,6 +420,31 @@ def test_no_sweep_takes_a_directory_from_under_a_worker(tmp_path: Path) -> None:
         thread.join(max(0.1, deadline - time.monotonic()))
     assert not any(thread.is_alive() for thread in threads)
     assert not wrong
+
+
+def test_workers_that_leave_together_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that has begun to leave removes the directory for those that leave meanwhile."""
+    first, second = (sibling(tmp_path, "boot", age) for age in (1, 2))
+    second._marker = second._marker._replace(pid=os.getppid())
+    for presence in (first, second):
+        presence.say(WorkerState.STARTING)
+    monkeypatch.setattr(
+        "flask_health.workers.presence.children", lambda _: frozenset({first.pid, second.pid})
+    )
+    leave = first.directory.leave
+
+    def leave_last() -> None:
+        second.stop()
+        second.leave()
+        assert os.path.isdir(first.directory.path), "removed from under a worker"
+        leave()
+
+    monkeypatch.setattr(first.directory, "leave", leave_last)
+    first.stop()
+    first.leave()
+    assert not os.path.exists(first.directory.path)
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c"]), max_size=6))

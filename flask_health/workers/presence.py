@@ -101,7 +101,10 @@ class Presence:
             return
         # The name stays for those who stop after us: they must see that we stopped as well.
         self._publication.let_go()
-        self.directory.leave(remove=self._all_stop())
+        self.directory.leave()
+        # Asked only now: else the last one to leave may have looked before its siblings stopped.
+        if self._all_stop():
+            self.directory.remove_if_unused()
 
     def _say(self, state: WorkerState) -> None:
         self._publish(self._marker._replace(state=state))

@@ -173,13 +173,13 @@ class StateDir:
         except OSError:
             return False
 
-    def leave(self, remove: bool) -> None:
-        """Says that this process no longer uses the directory, and may remove it if it was the
-        last one to do so.
-        """
+    def leave(self) -> None:
+        """Says that this process no longer uses the directory."""
         self._presence.let_go()
-        if remove:
-            _remove_void(self.path)
+
+    def remove_if_unused(self) -> None:
+        """Removes the directory, unless a living process uses it."""
+        _remove_void(self.path)
 
 
 class Publication:
