@@ -330,7 +330,8 @@ def test_processes_are_seen_as_they_are(actors: Actors, orders: list[tuple[str, 
                 assert {m.pid: str(m.state) for m in watch.look().markers} == wanted
     finally:
         actors.end()
-        directory.leave(remove=True)
+        directory.leave()
+        directory.remove_if_unused()
 
 
 def test_readers_never_see_the_dead(actors: Actors) -> None:
