@@ -132,7 +132,7 @@ def _from_json(value: object) -> object:
         return None
 
 
-class Config(t.NamedTuple):
+class Config:
     """The configuration of one app, read once by `init_app`. Durations are in seconds.
 
     :ivar gate_timeout: how long a business request may wait; None: 0 in a worker of a pre-fork
@@ -158,9 +158,16 @@ class Config(t.NamedTuple):
     description: str | None = None
     links: cabc.Mapping[str, str] = types.MappingProxyType({})
 
+    def __init__(self, **values: t.Any) -> None:
+        # A plain class: a named tuple of as many fields takes 20 KiB of every worker.
+        vars(self).update(values)
+
+    def __setattr__(self, name: str, value: object) -> t.NoReturn:
+        raise AttributeError(f"the configuration is frozen: {name!r} stays as it is")
+
     def __repr__(self) -> str:
-        shown = self._replace(token="***") if self.token else self
-        return f"Config{shown._asdict()}"
+        shown = {name: getattr(self, name) for name in PARSERS}
+        return f"Config{shown | ({'token': '***'} if self.token else {})}"
 
 
 PARSERS: dict[str, cabc.Callable[[object], object]] = {
@@ -182,7 +189,7 @@ PARSERS: dict[str, cabc.Callable[[object], object]] = {
     "description": _text,
     "links": _texts,
 }
-OPTIONAL = {name for name, default in Config._field_defaults.items() if default is None}
+OPTIONAL = {name for name in PARSERS if getattr(Config, name) is None}
 
 
 def read(config: cabc.Mapping[str, object], environ: cabc.Mapping[str, str]) -> Config:

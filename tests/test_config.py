@@ -164,7 +164,7 @@ def cases(which: str) -> list[Any]:
 
 def test_every_key_has_a_row_here() -> None:
     """No key goes untested."""
-    assert set(ROWS) == set(PARSERS) == set(Config._fields)
+    assert set(ROWS) == set(PARSERS) == {name for name in vars(Config) if name[0] != "_"}
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -302,7 +302,7 @@ def test_a_near_miss_is_warned_about_once(
 def test_other_keys_are_the_apps_own(given: str, caplog: pytest.LogCaptureFixture) -> None:
     """A key that resembles none of ours is nobody's business."""
     with caplog.at_level(logging.DEBUG):
-        assert read({given: object()}, {}) == read({}, {})
+        assert repr(read({given: object()}, {})) == repr(read({}, {}))
     assert not caplog.records
 
 
@@ -314,4 +314,4 @@ def test_the_configuration_is_frozen() -> None:
     assert app.test_client().get("/health").status_code == 200
     assert app.test_client().get("/elsewhere").status_code == 404
     with pytest.raises(AttributeError):
-        read({}, {}).gate = False  # type: ignore[misc]
+        read({}, {}).gate = False

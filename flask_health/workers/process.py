@@ -31,7 +31,7 @@ def is_zombie(pid: int) -> bool:
 def children(pid: int) -> frozenset[int] | None:
     """The living children of a process; None where the kernel does not tell."""
     try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:
             found = file.read().split()
     except (OSError, ValueError):
         return None
@@ -83,7 +83,7 @@ def kernel_identity() -> str:
 def stat_fields(pid: int) -> list[str]:
     """The fields of `/proc/<pid>/stat`, from the state on; none when it cannot be read."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             # The command's name stands in parentheses and may itself contain spaces and ")".
             return file.read().rpartition(")")[2].split()
     except OSError:
@@ -92,7 +92,7 @@ def stat_fields(pid: int) -> list[str]:
 
 def _boot_id() -> str:
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return file.read().strip()
     except OSError:
         return ""

@@ -11,7 +11,7 @@ def uptime(pid: int) -> float | None:
     """Seconds since a process started; None where the kernel does not tell."""
     fields = stat_fields(pid)
     try:
-        with open("/proc/uptime", encoding="ascii") as file:
+        with open("/proc/uptime", encoding="utf-8") as file:
             running = float(file.read().split()[0])
         return round(running - int(fields[19]) / os.sysconf("SC_CLK_TCK"), 2)
     except (OSError, ValueError, IndexError):
