@@ -156,6 +156,17 @@ def test_wiring_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not list(tmp_path.iterdir())
 
 
+def test_the_variables_of_the_caller_are_not_kept() -> None:
+    """Where gunicorn is imported, its frames are looked for; only their variables are read."""
+    pytest.importorskip("gunicorn.arbiter")
+    app = make_app("made")
+    HealthCheck(app)
+    gone = weakref.ref(app)
+    del app
+    gc.collect()
+    assert gone() is None
+
+
 def test_a_factory_called_a_thousand_times_leaves_nothing() -> None:
     """No thread, no descriptor, no app, extension or gate is left behind."""
 

@@ -35,6 +35,9 @@ def find(frame: types.FrameType | None) -> tuple[t.Any, t.Any]:
     worker = arbiter = None
     if "gunicorn.arbiter" in sys.modules:
         for caller in frames(frame):
+            # Nobody else's: a look at the variables of a frame keeps them alive.
+            if not str(caller.f_globals.get("__name__")).startswith("gunicorn."):
+                continue
             found = caller.f_locals.get("self")
             worker = worker or (found if _is_a(found, "gunicorn.workers.base", "Worker") else None)
             arbiter = arbiter or (found if _is_a(found, "gunicorn.arbiter", "Arbiter") else None)
