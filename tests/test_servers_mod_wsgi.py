@@ -39,10 +39,12 @@ def test_daemons_that_load_at_their_start(tmp_path: Path, group: str) -> None:
 
 def test_daemons_that_load_with_a_request(tmp_path: Path) -> None:
     """Without it a process sets up after its first request: probes reach all of them in the end."""
-    with apache(tmp_path / "apache", DAEMONS) as server:
-        eventually(lambda: server.get().code, lambda code: code == 503)
+    stage = Stage(tmp_path / "stage", "wait")
+    with apache(tmp_path / "apache", DAEMONS, stage=stage) as server:
+        server.answers(503)
         with server.prober(threads=4) as prober:
             server.has_started(2)
+            stage.withdraw("wait")
             server.answers(200)
             prober.sees(20)
         opened = min(seen.at + seen.took for seen in prober.seen if seen.code == 200)
@@ -88,8 +90,11 @@ def test_groups_are_servers_of_their_own(tmp_path: Path) -> None:
 
 def test_embedded_process_answers_for_itself(tmp_path: Path) -> None:
     """In Apache's own processes each one is a server of one, without files."""
-    with apache(tmp_path / "apache", "WSGIApplicationGroup {application_group}") as server:
-        eventually(lambda: server.get().code, lambda code: code == 503)
+    stage = Stage(tmp_path / "stage", "wait")
+    embedded = "WSGIApplicationGroup {application_group}"
+    with apache(tmp_path / "apache", embedded, stage=stage) as server:
+        server.answers(503)
+        stage.withdraw("wait")
         assert server.answers(200).answer == OK
         (pid,) = server.has_started(1)
         assert server.get("/work").json()["pid"] == pid
