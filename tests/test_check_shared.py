@@ -196,6 +196,40 @@ def test_a_worker_s_own_check_runs_in_each(two: list[Presence]) -> None:
     both.until(lambda: two[1].state is WorkerState.READY)
 
 
+def test_a_follower_s_own_check_is_not_published(two: list[Presence]) -> None:
+    """Nor does it decide for the server, not even in the first moments of its worker."""
+    one, other = Told(), Told()
+    first = Runs([check(one, "memory", scope="worker")], two[0])
+    first.until(lambda: allowed(two[0]))
+    follower = Runs([check(other, "memory", scope="worker", interval=0.1)], two[1])
+
+    def goes_on() -> bool:
+        assert not follower.runner.leads
+        assert allowed(two[0])
+        return other.runs >= 4
+
+    before = json.loads(two[0].directory.read("results/checks.json"))
+    follower.until(goes_on)
+    assert json.loads(two[0].directory.read("results/checks.json")) == before
+
+
+def test_a_leader_that_has_just_come_turns_nothing_red(two: list[Presence]) -> None:
+    """It leads before its own check has had a result: the server has long been informed."""
+    one, other = Told(), Told()
+    first = Runs([check(one, "memory", scope="worker")], two[0])
+    first.until(lambda: allowed(two[0]))
+    second = Runs([check(other, "memory", scope="worker")], two[1])
+    with other.hanging():
+        first.runner.stop()
+        for _ in range(5):
+            second.runner.turn()
+            assert second.runner.leads
+            assert allowed(two[1])
+        assert not second.runner.informed.is_set()
+    second.until(second.runner.informed.is_set)
+    assert allowed(two[1])
+
+
 def test_a_worker_s_own_check_that_is_not_critical_only_warns(two: list[Presence]) -> None:
     """It stays ready."""
     told = Told(False)

@@ -187,10 +187,15 @@ class Runner:
     def _foresee(self) -> Outlook:
         statuses: dict[str, Status] = {}
         good_until: dict[str, float] = {}
+        allowed = self._is_allowed()
+        pending = [check for check in self.checks if check.name not in self.histories]
         for probe in PROBES:
             results = self.results(probe)
-            # A worker's own failure shows in its marker: the server is judged by its workers.
-            shared = [r for r in results if r.check.scope == "server" or r.time is None]
+            # A worker's own failure shows in its marker: the server is judged by its workers. Its
+            # first result is awaited by a server that starts, not by one that a worker joins.
+            shared = [
+                r for r in results if r.check.scope != "worker" or (r.time is None and not allowed)
+            ]
             statuses[probe] = aggregate(probe, shared if self._presence else results)
             good_until[probe] = fresh_until(shared if self._presence else results)
         if statuses["startup"] is not Status.FAIL:
@@ -199,9 +204,9 @@ class Runner:
         parts = ("ready", "live") if self.started else PROBES
         statuses["ready"] = worst(statuses[part] for part in parts)
         good_until["ready"] = min(good_until[part] for part in parts)
-        if all(check.name in self.histories for check in self.checks):
+        if not pending:
             self.informed.set()
-        else:
+        elif not allowed or any(check.scope != "worker" for check in pending):
             statuses["ready"] = Status.FAIL
         return Outlook(statuses, good_until)
 
@@ -326,7 +331,8 @@ class Runner:
             or outcome.ended - before.last.ended > slot.check.stale_after
         )
         delay = 0.0 if urgent else min(PUBLISH_AFTER, slot.check.interval / 2)
-        if self._publisher:
+        # What a follower finds out about itself is told by its marker alone.
+        if self._publisher and (self.leads or slot.check.scope != "worker"):
             self._publisher.ask(now + delay)
         self._changed = True
 
@@ -340,9 +346,14 @@ class Runner:
 
     def _allows_traffic(self, now: float) -> bool:
         """Whether the checks of this server allow traffic."""
-        if self._own and (self._opened_at is None or now - self._opened_at < 2 * TICK):
+        waited = self._opened_at is not None and now - self._opened_at >= 2 * TICK
+        if self._own and not waited and not self._is_allowed():
             return False  # Each worker first has to say how it finds itself.
         return self.outlook.statuses["ready"] is not Status.FAIL
+
+    def _is_allowed(self) -> bool:
+        """Whether all workers have been told that the checks allow traffic."""
+        return self._presence is not None and self._presence.watch.look().allowed
 
     def _until_next(self, now: float) -> float:
         """Seconds until something is due, for a worker that runs all of the checks."""
