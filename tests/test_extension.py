@@ -81,7 +81,8 @@ def test_wiring_comes_before_the_first_request() -> None:
 
 def test_an_unknown_app_is_refused() -> None:
     """The gate of an app that was never wired does not exist; the error asks for `init_app`."""
-    health = HealthCheck(make_app("known"))
+    app = make_app("known")
+    health = HealthCheck(app)
     unknown = make_app("unknown")
     for ask in (health.gate_for, HealthCheck().gate_for):
         with pytest.raises(RuntimeError, match="'unknown'.*forget to call 'init_app'"):
@@ -149,7 +150,8 @@ def test_wiring_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(threading.Thread, "start", noted_start)
     blocked = Blocked()
-    health = HealthCheck(make_app(), setup=blocked)
+    app = make_app()
+    health = HealthCheck(app, setup=blocked)
     assert not started
     assert not blocked.calls
     assert health.gate.state == "pending"
@@ -450,7 +452,8 @@ def test_start_waits_for_setup() -> None:
 def test_start_does_not_wait_by_itself() -> None:
     """`start()` returns while the step still runs."""
     blocked = Blocked()
-    health = HealthCheck(make_app(), setup=blocked)
+    app = make_app()
+    health = HealthCheck(app, setup=blocked)
     health.start()
     assert blocked.begun.wait(DEADLINE)
     assert health.gate.state == "running"
@@ -465,7 +468,8 @@ def test_start_raises_what_the_step_raised() -> None:
     def fail() -> None:
         raise error
 
-    health = HealthCheck(make_app(TESTING=True), setup=fail)
+    app = make_app(TESTING=True)
+    health = HealthCheck(app, setup=fail)
     with pytest.raises(LookupError) as caught:
         health.start(wait=True)
     assert caught.value is error
@@ -478,7 +482,8 @@ def test_start_again_does_nothing() -> None:
     """Setup runs once, whoever asks."""
     blocked = Blocked()
     blocked.go.set()
-    health = HealthCheck(make_app(), setup=blocked)
+    app = make_app()
+    health = HealthCheck(app, setup=blocked)
     for _ in range(3):
         health.start(wait=True)
     assert blocked.calls == 1
@@ -490,7 +495,8 @@ def test_start_again_does_nothing() -> None:
 def test_the_gate_goes_from_pending_to_open() -> None:
     """Its state tells how far setup is; both events are set at the end, and the same objects."""
     blocked = Blocked()
-    health = HealthCheck(make_app(), setup=blocked)
+    app = make_app()
+    health = HealthCheck(app, setup=blocked)
     gate = health.gate
     event, local = gate.event, gate.local
     assert (gate.state, gate.is_open) == ("pending", False)
@@ -512,7 +518,8 @@ def test_the_gate_goes_from_pending_to_open() -> None:
 
 def test_wait_gives_up_after_its_timeout() -> None:
     """`wait` tells whether the gate is open."""
-    health = HealthCheck(make_app(), setup=load)
+    app = make_app()
+    health = HealthCheck(app, setup=load)
     assert health.gate.wait(0) is False
     health.start(wait=True)
     assert health.gate.wait(0) is True
@@ -540,7 +547,8 @@ def test_start_with_wait_in_a_step_is_refused() -> None:
 @pytest.mark.parametrize("which", ["event", "local"])
 def test_who_waits_before_setup_starts_is_woken(which: str) -> None:
     """A thread that was started at import may wait for the gate from then on."""
-    health = HealthCheck(make_app(), setup=load)
+    app = make_app()
+    health = HealthCheck(app, setup=load)
     event: threading.Event = getattr(health.gate, which)
     waiting = Background(lambda: event.wait(DEADLINE))
     eventually(lambda: waits_for_a_lock(waiting), why="the thread waits")
@@ -644,7 +652,8 @@ def test_progress_goes_from_0_to_1(fraction: float) -> None:
 def test_progress_outside_a_step_is_ignored() -> None:
     """A step's function can be called from a script."""
     HealthCheck().progress(0)
-    HealthCheck(make_app()).progress(1, "done")
+    app = make_app()
+    HealthCheck(app).progress(1, "done")
 
 
 # The report

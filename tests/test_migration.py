@@ -291,7 +291,8 @@ def test_a_step_runs_without_requests() -> None:
     assert health.gate.wait(DEADLINE)
     by_hand = Blocked()
     by_hand.go.set()
-    HealthCheck(make_app(), setup=by_hand).start(wait=True)
+    app = make_app()
+    HealthCheck(app, setup=by_hand).start(wait=True)
     assert by_hand.calls == 1
 
 
