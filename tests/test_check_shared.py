@@ -230,6 +230,20 @@ def test_a_leader_that_has_just_come_turns_nothing_red(two: list[Presence]) -> N
     assert allowed(two[1])
 
 
+def test_a_leader_that_serves_alone_is_asked_first(two: list[Presence]) -> None:
+    """It has come after all others have gone: what they had found says nothing of it."""
+    one, other = Told(), Told()
+    first = Runs([check(one, "memory", scope="worker")], two[0])
+    first.until(lambda: allowed(two[0]))
+    two[0].say(WorkerState.FAILED)
+    second = Runs([check(other, "memory", scope="worker")], two[1])
+    with other.hanging():
+        first.runner.stop()
+        second.until(lambda: not allowed(two[1]))
+        assert second.runner.leads
+    second.until(lambda: allowed(two[1]))
+
+
 def test_a_worker_s_own_check_that_is_not_critical_only_warns(two: list[Presence]) -> None:
     """It stays ready."""
     told = Told(False)

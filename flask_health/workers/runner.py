@@ -23,7 +23,7 @@ import weakref
 
 from ..model.check import PROBES, Check, History, Outcome, Result, advance, judge
 from ..model.report import aggregate
-from ..model.server import WorkerState
+from ..model.server import SERVING, WorkerState
 from ..model.status import Status, worst
 from .attempt import attempt, timed_out
 from .board import Board, Transition
@@ -187,14 +187,14 @@ class Runner:
     def _foresee(self) -> Outlook:
         statuses: dict[str, Status] = {}
         good_until: dict[str, float] = {}
-        allowed = self._is_allowed()
+        joins = self._joins()
         pending = [check for check in self.checks if check.name not in self.histories]
         for probe in PROBES:
             results = self.results(probe)
             # A worker's own failure shows in its marker: the server is judged by its workers. Its
             # first result is awaited by a server that starts, not by one that a worker joins.
             shared = [
-                r for r in results if r.check.scope != "worker" or (r.time is None and not allowed)
+                r for r in results if r.check.scope != "worker" or (r.time is None and not joins)
             ]
             statuses[probe] = aggregate(probe, shared if self._presence else results)
             good_until[probe] = fresh_until(shared if self._presence else results)
@@ -206,7 +206,7 @@ class Runner:
         good_until["ready"] = min(good_until[part] for part in parts)
         if not pending:
             self.informed.set()
-        elif not allowed or any(check.scope != "worker" for check in pending):
+        elif not joins or any(check.scope != "worker" for check in pending):
             statuses["ready"] = Status.FAIL
         return Outlook(statuses, good_until)
 
@@ -347,13 +347,18 @@ class Runner:
     def _allows_traffic(self, now: float) -> bool:
         """Whether the checks of this server allow traffic."""
         waited = self._opened_at is not None and now - self._opened_at >= 2 * TICK
-        if self._own and not waited and not self._is_allowed():
+        if self._own and not waited and not self._joins():
             return False  # Each worker first has to say how it finds itself.
         return self.outlook.statuses["ready"] is not Status.FAIL
 
-    def _is_allowed(self) -> bool:
-        """Whether all workers have been told that the checks allow traffic."""
-        return self._presence is not None and self._presence.watch.look().allowed
+    def _joins(self) -> bool:
+        """Whether the checks have allowed traffic already, to a server that others serve, too."""
+        presence = self._presence
+        if presence is None:
+            return False
+        census = presence.watch.look()
+        others = census.how_many(SERVING) - (presence.state in SERVING)
+        return census.allowed and others > 0
 
     def _until_next(self, now: float) -> float:
         """Seconds until something is due, for a worker that runs all of the checks."""
