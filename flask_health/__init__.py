@@ -7,9 +7,10 @@ story, `workers/statedir` and `workers/watch` are how workers agree, `model/judg
 
 from __future__ import annotations
 
-import typing as t
+TYPE_CHECKING = False  # As of `typing`, which a command line that only probes does without.
+if TYPE_CHECKING:
+    import typing as t
 
-if t.TYPE_CHECKING:
     from .exceptions import ConfigError as ConfigError
     from .exceptions import Degraded as Degraded
     from .extension import HealthCheck as HealthCheck

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import functools
+import importlib
 import inspect
 import logging
+import sys
 import typing as t
 import weakref
 
+import click
 import flask
 
 from .config import Config
@@ -176,11 +179,36 @@ def wire(
             probes.add(path, probes.check(probe, check.name))
             taken.add(path)
 
+    _add_command(app)
     wired.make_room = lambda c: paths.check_room(app, paths.of_check(config.url_prefix, c))
     wired.show = show
     for check in registry.checks:
         show(check)
     return wired
+
+
+def _add_command(app: flask.Flask) -> None:
+    """Adds `flask health`, unless the app has a command of that name. The words that follow it are
+    the command line's own to read.
+    """
+    if "health" in app.cli.commands:
+        return
+
+    def call(words: tuple[str, ...]) -> t.NoReturn:
+        # By its name: the command line is above this room, and loaded when it is called.
+        run = importlib.import_module("flask_health.cli.table").run
+        sys.exit(run(words, "flask health", app))
+
+    app.cli.add_command(
+        click.Command(
+            "health",
+            callback=call,
+            params=[click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)],
+            context_settings={"ignore_unknown_options": True},
+            add_help_option=False,
+            short_help="Probe this app's server: check, wait, status, drain and more.",
+        )
+    )
 
 
 def _gate_options(app: flask.Flask, config: Config) -> GateOptions:

@@ -156,9 +156,12 @@ def test_readme_is_the_description(built: Built) -> None:
     assert built.metadata.get_payload() == (ROOT / "README.md").read_text()
 
 
-def test_installing_adds_no_command(built: Built) -> None:
-    """No entry point: a `flask.commands` one would hide an app's own `flask health`."""
-    assert not [name for name in built.wheel.namelist() if name.endswith("entry_points.txt")]
+def test_installing_adds_one_command(built: Built) -> None:
+    """`flask-health`, and no `flask.commands`: it would hide an app's own `flask health`."""
+    (name,) = [name for name in built.wheel.namelist() if name.endswith("entry_points.txt")]
+    assert built.wheel.read(name).decode().split() == (
+        ["[console_scripts]", "flask-health", "=", "flask_health.__main__:main"]
+    )
 
 
 @pytest.mark.skipif("TOX_ENV_NAME" not in os.environ, reason="this run was not started by tox")
