@@ -27,6 +27,7 @@ from .workers.verdict import Verdict
 
 if t.TYPE_CHECKING:
     from .model.check import Check
+    from .model.measures import Measures
     from .model.report import Report
     from .web.early import Early
     from .web.teller import Teller
@@ -45,10 +46,12 @@ class Wired(Checks):
     :ivar verdict: what its probes are answered.
     :ivar make_room: raises ValueError when a rule of the app is where a check would be told.
     :ivar show: gives a check its paths.
+    :ivar teller: makes the answers that are not plain; made when first used.
     """
 
     make_room: cabc.Callable[[Check], None]
     show: cabc.Callable[[Check], None]
+    teller: cabc.Callable[[], Teller]
 
     def __init__(self, app: flask.Flask, config: Config, registry: Registry) -> None:
         self._app = weakref.ref(app)
@@ -71,6 +74,12 @@ class Wired(Checks):
         from .workers.survey import survey
 
         return survey(self.gate, self.verdict, probe)
+
+    def measure(self) -> Measures:
+        """What is told in numbers."""
+        from .workers.survey import measure
+
+        return measure(self.gate, self.verdict)
 
     def prepare(self, presence: Presence | None) -> None:
         """Makes the runner of the checks, if there are any; setup is about to begin."""
@@ -165,8 +174,11 @@ def wire(
         from .web.details import Details
         from .web.teller import Teller
 
-        return Teller(wired.report, Details(app, config, authorize), About(app, config))
+        return Teller(
+            wired.report, wired.measure, Details(app, config, authorize), About(app, config)
+        )
 
+    wired.teller = teller
     probes = Probes(app.wsgi_app, wired.gate, wired.verdict, teller, early)
     for path, what in ours.items():
         probes.add(path, probes.at(what))

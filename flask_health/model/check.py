@@ -91,6 +91,8 @@ class History:
     :ivar since: when the verdict began, in seconds since the epoch.
     :ivar down_since: when the first of the failures in a row was, on the monotonic clock; None when
         there is none.
+    :ivar succeeded: when the last run that did not fail ended, in seconds since the epoch; None
+        when none has.
     """
 
     status: Status
@@ -99,6 +101,7 @@ class History:
     failures: int
     since: float
     down_since: float | None
+    succeeded: float | None = None
 
     @property
     def settled(self) -> bool:
@@ -117,6 +120,7 @@ def advance(history: History | None, outcome: Outcome, check: Check) -> History:
             int(failed),
             outcome.time,
             outcome.ended if failed else None,
+            None if failed else outcome.time,
         )
     failures = history.failures + 1 if failed else 0
     began = outcome.ended if history.down_since is None else history.down_since
@@ -128,7 +132,8 @@ def advance(history: History | None, outcome: Outcome, check: Check) -> History:
     if streak >= needed or not (streak or failed):
         status, streak = outcome.status, 0
     since = history.since if status is history.status else outcome.time
-    return History(status, outcome, streak, failures, since, down_since)
+    succeeded = history.succeeded if failed else outcome.time
+    return History(status, outcome, streak, failures, since, down_since, succeeded)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +147,8 @@ class Result:
     :ivar since: when its status began, in seconds since the epoch; None before its first run.
     :ivar stale_at: when it is not believed any more, on the monotonic clock; None before its first
         run.
+    :ivar succeeded: when the last run that did not fail ended, in seconds since the epoch; None
+        when none has.
     """
 
     check: Check
@@ -155,6 +162,7 @@ class Result:
     failures: int = 0
     since: float | None = None
     stale_at: float | None = None
+    succeeded: float | None = None
 
     @property
     def name(self) -> str:
@@ -190,6 +198,7 @@ def judge(check: Check, history: History | None, now: float) -> Result:
         history.failures,
         history.since,
         last.ended + check.stale_after,
+        history.succeeded,
     )
 
 

@@ -96,6 +96,8 @@ class Probes:
 
     def at(self, what: str) -> Answer:
         """What answers at a path of :func:`paths.of`."""
+        if what == "metrics":
+            return self.detailed(lambda environ: self._teller().metrics(environ))
         return self.info() if what == "info" else self.probe(what)
 
     def check(self, probe: str, name: str) -> Answer:

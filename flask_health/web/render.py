@@ -104,9 +104,9 @@ def info(members: cabc.Mapping[str, object]) -> Answer:
     return _answer(200, "application/json", _dumps(members))
 
 
-def not_found() -> Answer:
+def not_found(why: str = "not found") -> Answer:
     """Nothing is here, or nothing that the sender may see."""
-    return _answer(404, TEXT, "not found")
+    return _answer(404, TEXT, why)
 
 
 def parse_query(environ: WSGIEnvironment) -> dict[str, list[str]]:

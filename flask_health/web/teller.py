@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import logging
 import typing as t
 
 from ..model.report import Report
@@ -13,23 +14,37 @@ from .headers import Headers
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+    from prometheus_client.metrics_core import Metric
+
+    from ..model.measures import Measures
+
+log: logging.Logger = logging.getLogger("flask_health")
 
 Answer = tuple[str, Headers, bytes]
+
+MISSING = "metrics need the extra 'prometheus': pip install Flask-Health[prometheus]"
 
 
 class Teller:
     """Composes the answers of one app that are not plain.
 
     :param report: the report of a probe.
+    :param measure: what is told in numbers.
     """
 
     def __init__(
-        self, report: cabc.Callable[[str], Report], details: Details, about: About
+        self,
+        report: cabc.Callable[[str], Report],
+        measure: cabc.Callable[[], Measures],
+        details: Details,
+        about: About,
     ) -> None:
         self._report = report
+        self._measure = measure
         self._details = details
         self._about = about
         self._as_json = render.Encoder()
+        self._complained = False
 
     def probe(self, probe: str, environ: WSGIEnvironment) -> Answer:
         """The answer of a probe: JSON, verbose, or the plain word."""
@@ -57,3 +72,25 @@ class Teller:
         if not self._details.visible_to(environ):
             return render.not_found()
         return render.info(self._about.info(self._report(probe)))
+
+    def metrics(self, environ: WSGIEnvironment) -> Answer:
+        """The same in numbers, for Prometheus; without names for those who may not see details."""
+        try:
+            from . import metrics
+        except ImportError as error:
+            if not self._complained:
+                log.error("%s: there is no answer at %s", MISSING, environ.get("PATH_INFO", ""))
+                log.debug("the import failed", exc_info=error)
+            self._complained = True
+            return render.not_found(MISSING)
+        families = self.families(self._details.visible_to(environ))
+        return metrics.expose(families, environ.get("HTTP_ACCEPT", ""))
+
+    def families(self, seen: bool) -> cabc.Iterator[Metric]:
+        """The families of metrics, as `prometheus_client` collects them.
+
+        :param seen: with those that name a check or the service.
+        """
+        from . import metrics
+
+        return metrics.families(self._measure(), self._about(), seen)

@@ -31,6 +31,7 @@ class Transition:
     :ivar time: when, in seconds since the epoch.
     :ivar failures: failing runs in a row before it, or up to it.
     :ivar outage: for how many seconds it had been failing, when it works again; else 0.
+    :ivar worker: the process id of the worker that it is about; 0 when it is about the server.
     """
 
     check: str
@@ -40,6 +41,7 @@ class Transition:
     output: str
     failures: int
     outage: float
+    worker: int = 0
 
 
 class Board:
@@ -95,22 +97,39 @@ class Board:
 
     def transitions(self) -> list[Transition]:
         """The last changes, oldest first."""
-        content = _parse(self._presence.directory.read(self._path(TRANSITIONS)))
-        try:
-            return [
-                Transition(**{**row, "old": Status(row["old"]), "new": Status(row["new"])})
-                for row in content.get("transitions", [])
-            ]
-        except (KeyError, TypeError, ValueError):
-            return []
+        return _transitions(self._read(TRANSITIONS))
+
+    def counts(self) -> dict[str, int]:
+        """How many changes each check has had since the server started; also those not kept."""
+        return _counts(self._read(TRANSITIONS))
+
+    def numbered(self) -> tuple[int, list[Transition]]:
+        """How many changes there have been, of all checks, and the last of them, oldest first:
+        from one look, so that both belong together.
+        """
+        content = self._read(TRANSITIONS)
+        return sum(_counts(content).values()), _transitions(content)
 
     def add_transition(self, transition: Transition) -> None:
-        """Keeps one more change.
+        """Keeps one more change, and counts it.
 
         :raises OSError: when it cannot.
         """
-        kept = [*self.transitions(), transition][-KEPT_TRANSITIONS:]
-        self._write(TRANSITIONS, {"transitions": [dataclasses.asdict(row) for row in kept]})
+        directory = self._presence.directory
+        directory.make_folder("results")
+        # Each worker tells what it finds out about itself: two at once would count one change.
+        with directory.having("results"):
+            content = self._read(TRANSITIONS)
+            kept = [*_transitions(content), transition][-KEPT_TRANSITIONS:]
+            counts = _counts(content)
+            counts[transition.check] = counts.get(transition.check, 0) + 1
+            self._write(
+                TRANSITIONS,
+                {"counts": counts, "transitions": [dataclasses.asdict(row) for row in kept]},
+            )
+
+    def _read(self, name: str) -> dict[str, t.Any]:
+        return _parse(self._presence.directory.read(self._path(name)))
 
     def _write(self, name: str, content: dict[str, t.Any]) -> None:
         directory = self._presence.directory
@@ -127,6 +146,23 @@ def _parse(text: str) -> dict[str, t.Any]:
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _transitions(content: dict[str, t.Any]) -> list[Transition]:
+    try:
+        return [
+            Transition(**{**row, "old": Status(row["old"]), "new": Status(row["new"])})
+            for row in content.get("transitions", [])
+        ]
+    except (KeyError, TypeError, ValueError):
+        return []
+
+
+def _counts(content: dict[str, t.Any]) -> dict[str, int]:
+    counts = content.get("counts")
+    if not isinstance(counts, dict):
+        return {}
+    return {name: count for name, count in counts.items() if isinstance(count, int)}
 
 
 def _sequence(content: dict[str, t.Any]) -> int:

@@ -184,6 +184,14 @@ class Runner:
         """The last changes of status, oldest first."""
         return self._telling.kept
 
+    def transition_counts(self) -> dict[str, int]:
+        """How many changes of status each check has had since the server started."""
+        return self._telling.counts
+
+    def numbered_transitions(self) -> tuple[int, list[Transition]]:
+        """How many changes there have been since the server started, and the last of them."""
+        return self._telling.numbered
+
     def _foresee(self) -> Outlook:
         statuses: dict[str, Status] = {}
         good_until: dict[str, float] = {}

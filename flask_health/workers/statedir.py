@@ -34,6 +34,9 @@ _CREATE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 MOST_TEXT = 1 << 20
 """Characters of a file that are read."""
 
+LONGEST_WAIT = 0.2
+"""Seconds that a writer waits for another one."""
+
 
 class Unusable(Exception):
     """A directory cannot be used for shared state; the message says why."""
@@ -152,6 +155,28 @@ class StateDir:
     def claim(self, name: str) -> Lock | None:
         """Takes the lock on a file that is never removed; None while another process has it."""
         fd = os.open(name, _CREATE, 0o600, dir_fd=self.fd)
+        return Lock(fd) if _try_lock(fd, fcntl.LOCK_EX) else None
+
+    @contextlib.contextmanager
+    def having(self, folder: str) -> cabc.Iterator[None]:
+        """Keeps other writers out of a folder, for a moment: for whoever changes what is there
+        already. Where one keeps it for too long, stopped maybe, it is not waited for.
+
+        :raises OSError: when the folder is not there.
+        """
+        deadline = time.monotonic() + LONGEST_WAIT
+        lock = self._lock_folder(folder)
+        while lock is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+            lock = self._lock_folder(folder)
+        try:
+            yield
+        finally:
+            if lock:
+                lock.let_go()
+
+    def _lock_folder(self, folder: str) -> Lock | None:
+        fd = os.open(folder, _DIRECTORY, dir_fd=self.fd)
         return Lock(fd) if _try_lock(fd, fcntl.LOCK_EX) else None
 
     def is_locked(self, name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..model import judge
 from ..model.mask import mask
+from ..model.measures import Measures
 from ..model.report import Report, StepReport, aggregate
 from ..model.status import Status, worst
 from .gate import Gate
@@ -37,6 +38,21 @@ def survey(gate: Gate, verdict: Verdict, probe: str) -> Report:
         workers=census.markers if census else (),
         steps=tuple(_describe(p) for p in gate.setup.steps) if gate.setup else (),
         notes=(*gate.problems, *([runner.problem] if runner and runner.problem else [])),
+    )
+
+
+def measure(gate: Gate, verdict: Verdict) -> Measures:
+    """What is told in numbers, now. Nothing in it is of this worker alone."""
+    report = survey(gate, verdict, "health")
+    census, runner = gate.census, verdict.runner
+    # A check of scope `worker` differs from worker to worker: what this one has found out about
+    # itself is not what the server is. Its marker tells, and markers are counted.
+    shared = [r for r in report.results if census is None or r.check.scope == "server"]
+    return Measures(
+        report=report,
+        results=tuple(shared),
+        probes={probe: verdict.good(probe) for probe in ("live", "ready", "startup")},
+        transitions=runner.transition_counts() if runner else {},
     )
 
 

@@ -6,6 +6,7 @@ import collections
 import collections.abc as cabc
 import contextlib
 import logging
+import os
 import threading
 
 from ..model.check import Check, History
@@ -28,14 +29,28 @@ class Telling:
     def __init__(self, tell: cabc.Callable[[Transition], None], board: Board | None) -> None:
         self._tell = tell
         self._board = board
-        self._kept: collections.deque[Transition] = collections.deque(maxlen=MOST_TOLD)
+        self._kept: collections.deque[tuple[int, Transition]] = collections.deque(maxlen=MOST_TOLD)
+        self._counts: collections.Counter[str] = collections.Counter()
         self._waiting: collections.deque[Transition] = collections.deque(maxlen=MOST_TOLD)
         self._busy = threading.Lock()
 
     @property
     def kept(self) -> list[Transition]:
         """The last changes, oldest first."""
-        return self._board.transitions() if self._board else list(self._kept)
+        return self.numbered[1]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many changes each check has had since the server started."""
+        return self._board.counts() if self._board else dict(self._counts)
+
+    @property
+    def numbered(self) -> tuple[int, list[Transition]]:
+        """How many changes there have been, of all checks, and the last of them, oldest first."""
+        if self._board:
+            return self._board.numbered()
+        kept = list(self._kept)
+        return (kept[-1][0] if kept else 0), [transition for _, transition in kept]
 
     def changed(self, check: Check, before: History | None, after: History) -> None:
         """Tells of a check whose status has changed."""
@@ -49,7 +64,8 @@ class Telling:
             transition.new,
             transition.output,
         )
-        self._kept.append(transition)
+        self._counts[check.name] += 1
+        self._kept.append((sum(self._counts.values()), transition))
         if self._board:
             with contextlib.suppress(OSError):
                 self._board.add_transition(transition)
@@ -77,4 +93,5 @@ def _transition(check: Check, before: History | None, after: History) -> Transit
         output=after.last.output,
         failures=failures,
         outage=outage,
+        worker=os.getpid() if check.scope == "worker" else 0,
     )
