@@ -189,11 +189,8 @@ def test_every_name_is_documented() -> None:
         name if isinstance(value, property) else f"{name}{shown_signature(value)}"
         for name, value in public.items()
     }
-    assert (
-        set(re.findall(r"^`([a-z].*)`$", shown, re.MULTILINE))
-        - {"flask_health.gunicorn.install(namespace)", "status_changed"}
-        == expected
-    )
+    told = set(re.findall(r"^`([a-z].*)`$", shown, re.MULTILINE)) - {"status_changed"}
+    assert {name for name in told if not name.startswith("flask_health.")} == expected
 
 
 def test_every_field_of_a_report_is_documented() -> None:

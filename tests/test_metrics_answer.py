@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from support.waiting import eventually
 
 import flask_health.web
 from flask_health import Degraded, HealthCheck
+from flask_health.extension import STATE
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.9,text/plain;version=0.0.4;q=0.5"
 """What Prometheus 2 sends, but for the tail."""
@@ -277,6 +280,20 @@ def test_strangers_are_told_nothing_that_has_a_name() -> None:
     authorized = ask(app, HTTP_AUTHORIZATION="Bearer s3cret")
     assert stranger.keys() < authorized.keys()
     assert authorized['check_status{check="ledger",status="fail"}'] == 1
+
+
+def test_every_series_is_documented(service: Flask) -> None:
+    """Their page has a row for each, in order, with its type and its labels."""
+    page = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(flask_health_\w+)` \| (\w+) \|(.*?)\|", page, re.MULTILINE)
+    suffixes = {"counter": "_total", "info": "_info"}
+    families = service.extensions[STATE].teller().families(True)
+    assert [
+        (name, kind, re.findall(r"`(\w+)`", labels.partition(":")[0]))
+        for name, kind, labels in rows
+    ] == [
+        (f.name + suffixes.get(f.type, ""), f.type, sorted(f.samples[0].labels)) for f in families
+    ]
 
 
 # Where it is, and without the package
