@@ -286,6 +286,35 @@ class HealthCheck:
             )
         return self._current().report(probe)
 
+    def drain(self) -> None:
+        """Turns readiness red for the whole server, for good, and leaves everything else as it
+        is. For the current or only app.
+        """
+        from .workers import orders
+
+        self._current().order(orders.drain)
+
+    def pause(self, reason: str = "") -> None:
+        """Turns readiness red for the whole server until :meth:`resume`. A second pause replaces
+        the reason. For the current or only app.
+
+        :param reason: for people: shown in the details.
+        :raises TypeError: for a reason that is no text.
+        :raises OSError: when the state directory takes no file.
+        """
+        from .workers import orders
+
+        self._current().order(lambda gate: orders.pause(gate, reason))
+
+    def resume(self) -> None:
+        """Ends a pause; without one it does nothing. It does not undo :meth:`drain`.
+
+        :raises OSError: when the pause cannot be removed from the state directory.
+        """
+        from .workers import orders
+
+        self._current().order(orders.resume)
+
     @property
     def gate(self) -> Gate:
         """The init gate of the current app, or of the only one.

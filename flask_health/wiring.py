@@ -81,6 +81,11 @@ class Wired(Checks):
 
         return measure(self.gate, self.verdict)
 
+    def order(self, give: cabc.Callable[[Gate], None]) -> None:
+        """Gives an order, see `workers.orders`; it holds from the next answer on."""
+        give(self.gate)
+        self.verdict.good_until = 0.0
+
     def prepare(self, presence: Presence | None) -> None:
         """Makes the runner of the checks, if there are any; setup is about to begin."""
         checks = self._registry.checks

@@ -110,6 +110,16 @@ def test_nothing_is_ready_before_the_gate_has_opened(
     assert not judge.ready(census(workers, expected, orphaned=True), minimum)
 
 
+@given(st.text(alphabet="srlfx", max_size=6), st.booleans())
+def test_an_order_turns_every_server_red(workers: str, draining: bool) -> None:
+    """Whoever is ready: a server that drains or pauses is not, and says so."""
+    look = census(workers)._replace(draining=draining, paused=not draining)
+    order = "draining" if draining else "paused"
+    assert not judge.ready(look, 1)
+    assert judge.status(look, 1) is Status.FAIL
+    assert judge.reason(look, 1) == order
+
+
 @given(st.text(alphabet="srlfx", max_size=6), st.integers(min_value=1, max_value=8))
 def test_a_worker_more_never_hurts(workers: str, minimum: int) -> None:
     """A server that is ready stays so when one more worker becomes ready."""

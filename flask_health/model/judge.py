@@ -27,9 +27,9 @@ def ready(census: Census, min_workers: int) -> bool:
     """Whether the server may be sent traffic.
 
     It may once its gate has opened and as long as at least `min_workers` workers serve, or all
-    of them where the server wants fewer than that.
+    of them where the server wants fewer than that; but not while it is draining or paused.
     """
-    if census.orphaned or not census.opened:
+    if census.orphaned or not census.opened or census.draining or census.paused:
         return False
     return census.how_many(SERVING) >= max(1, min(min_workers, census.expected))
 
@@ -48,6 +48,10 @@ def reason(census: Census, min_workers: int, misses_one: bool = False) -> str:
     """Why the status is not pass, for people; empty when it is."""
     if census.orphaned:
         return "the server's master process is gone"
+    if census.draining:
+        return "draining"
+    if census.paused:
+        return "paused"
     failed = [marker.pid for marker in census.markers if marker.state is WorkerState.FAILED]
     if failed:
         return f"failed: worker {', '.join(map(str, failed))}"

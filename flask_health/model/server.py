@@ -30,6 +30,12 @@ class WorkerState(str, enum.Enum):
         return self in SERVING
 
 
+DRAIN = "drain"
+"""The file that turns readiness red for good."""
+
+PAUSE = "pause"
+"""The file that turns it red for as long as it is there; its text is the reason."""
+
 SERVING = frozenset({WorkerState.READY, WorkerState.LEAVING})
 
 
@@ -79,6 +85,8 @@ class Census(t.NamedTuple):
     :ivar orphaned: whether the process that started the workers is gone.
     :ivar started: whether the checks of the startup probe have ever passed.
     :ivar allowed: whether the checks that one worker runs for all allow traffic.
+    :ivar draining: whether readiness is red for good.
+    :ivar paused: whether readiness is red until somebody resumes.
     """
 
     markers: tuple[Marker, ...] = ()
@@ -86,6 +94,8 @@ class Census(t.NamedTuple):
     orphaned: bool = False
     started: bool = False
     allowed: bool = False
+    draining: bool = False
+    paused: bool = False
 
     def how_many(self, states: cabc.Container[WorkerState]) -> int:
         """The number of workers in one of these states."""

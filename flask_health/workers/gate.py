@@ -66,6 +66,7 @@ class Gate:
 
     :ivar event: a `threading.Event`, set once setup has finished in every worker of this server.
     :ivar local: a `threading.Event`, set once setup has finished in this worker.
+    :ivar orders: `drain` and `pause`, with its reason, where there is no state directory for them.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Gate:
         self.headcount: Headcount | None = None
         self.setup: Setup | None = None
         self.begun: bool = False
+        self.orders: dict[str, str] = {}
         self._ordinal = ordinal
         self._steps = steps
         self._call = call
@@ -231,6 +233,10 @@ class Gate:
         if self.presence:
             self.headcount = Headcount(self.server, self.presence)
             self._generation = _generation(self.presence, self.server)
+            if self.orders:
+                from .orders import give
+
+                give(self)
         elif self.server.workers > 1:
             log.error("no directory for shared state: each worker answers for itself alone")
 

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 
-from ..model.server import Marker, WorkerState, parse_marker
+from ..model.server import DRAIN, PAUSE, Census, Marker, WorkerState, parse_marker
 from .process import children, start_time
 from .server import Server
 from .statedir import Publication, StateDir, join, marker_is_alive
@@ -47,6 +47,8 @@ class Presence:
         self._publication: Publication | None = None
         self._told_to_stop = False
         self._decided: set[str] = set()
+        self._paused: str | None = None
+        self._learnt: Census | None = None
         self._lock = threading.Lock()
         self._complained = False
 
@@ -82,6 +84,21 @@ class Presence:
         with self._lock:
             self._decided.add(fact)
             self._mend()
+
+    def pause(self, reason: str) -> None:
+        """Makes the server paused, for this reason: in its file, unless the disk is full.
+
+        :raises OSError: when not even an empty file can be created.
+        """
+        with self._lock:
+            self._paused = reason
+            self._write_pause(reason)
+
+    def resume(self) -> None:
+        """Makes the server paused no more."""
+        with self._lock:
+            self._paused = None
+            self.directory.remove(PAUSE)
 
     def mend(self) -> None:
         """Publishes again what has vanished, and removes the markers of the dead."""
@@ -128,10 +145,17 @@ class Presence:
 
     def _mend(self) -> None:
         try:
-            if not self.directory.in_place():
+            census = self.watch.look()
+            whole = self.directory.in_place()
+            if not whole:
                 self._move()
             if self._publication is None or not self._publication.shows(self._marker):
+                whole = False
                 self._publication = Publication(self.directory, self._marker)
+            if whole and census is not self._learnt:
+                self._learn(census)
+            elif not whole and self._paused is not None:
+                self._write_pause(self._paused)
             for fact in self._decided:
                 if not self.directory.exists(fact):
                     self.directory.create(fact)
@@ -150,6 +174,21 @@ class Presence:
             directory.create(fact)
         self.directory = directory
         self.watch = Watch(directory, self._server.master)
+
+    def _learn(self, census: Census) -> None:
+        """Remembers what others have ordered. A pause whose file is missing is over, but only as
+        long as nothing else is missing: that may be a cleaner, at work just now.
+        """
+        self._learnt = census
+        if census.draining and self.directory.exists(DRAIN):
+            self._decided.add(DRAIN)
+        self._paused = self.directory.read(PAUSE) if census.paused else None
+
+    def _write_pause(self, reason: str) -> None:
+        try:
+            self.directory.write(PAUSE, reason)
+        except OSError:
+            self.directory.create(PAUSE)  # A full disk still has room for a name.
 
     def _sweep(self) -> None:
         for name in self.directory.names():

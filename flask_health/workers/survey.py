@@ -7,6 +7,7 @@ from ..model.mask import mask
 from ..model.measures import Measures
 from ..model.report import Report, StepReport, aggregate
 from ..model.status import Status, worst
+from . import orders
 from .gate import Gate
 from .runner import Runner
 from .steps import Progress
@@ -63,7 +64,9 @@ def _server(gate: Gate, verdict: Verdict, probe: str) -> tuple[Status, str]:
         if not gate.local.is_set():
             return Status.FAIL, _local_reason(gate)
         missing = gate.misses_one
-        return judge.status(census, least, missing), judge.reason(census, least, missing)
+        ordered = orders.reason(gate) if census.draining or census.paused else ""
+        reason = ordered or judge.reason(census, least, missing)
+        return judge.status(census, least, missing), reason
     good = verdict.serves(probe)
     if good:
         return Status.PASS, ""
@@ -98,7 +101,7 @@ def _local_reason(gate: Gate) -> str:
         return "the server's master process is gone"
     unfinished = gate.setup.unfinished if gate.setup else None
     if unfinished is None:
-        return "setup has not started"
+        return orders.reason(gate) or "setup has not started"
     if unfinished.error:
         return f"setup step '{unfinished.step.name}' failed: {mask(str(unfinished.error))}"
     return f"setup step '{unfinished.step.name}' not finished"

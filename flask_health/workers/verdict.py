@@ -60,7 +60,8 @@ class Verdict:
     def _serves(self) -> bool:
         presence = self._gate.presence
         if presence is None:
-            return self._gate.event.is_set() and not self._gate.orphaned
+            gate = self._gate
+            return gate.event.is_set() and not gate.orders and not gate.orphaned
         census = presence.watch.look()
         judged, good = self._judged
         if census is not judged:

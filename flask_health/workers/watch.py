@@ -13,7 +13,7 @@ import threading
 import time
 import typing as t
 
-from ..model.server import Census, Marker, parse_marker
+from ..model.server import DRAIN, PAUSE, Census, Marker, parse_marker
 from .process import close, when_forked
 from .statedir import StateDir, marker_is_alive
 
@@ -103,6 +103,8 @@ class Watch:
             opened="open" in names,
             started="started" in names,
             allowed="allowed" in names,
+            draining=DRAIN in names,
+            paused=PAUSE in names,
             orphaned=self._orphaned(),
         )
 
