@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_health.model.server import Census, Marker, WorkerState, parse_marker
+from flask_health.model.server import STATES, Census, Marker, WorkerState, parse_marker
 
 numbers = st.integers(min_value=0, max_value=2**63)
-markers = st.builds(Marker, numbers, numbers, numbers, numbers, st.sampled_from(WorkerState))
+markers = st.builds(Marker, numbers, numbers, numbers, numbers, st.sampled_from(STATES))
 
 
 @given(markers)

@@ -24,7 +24,7 @@ from support.actors import Actor, Actors
 from support.local import sibling, worker_gate
 
 from flask_health.model import judge
-from flask_health.model.server import SERVING, Marker, WorkerState
+from flask_health.model.server import SERVING, STATES, Marker, WorkerState
 from flask_health.workers import statedir
 from flask_health.workers.gate import Gate
 from flask_health.workers.presence import Presence
@@ -35,7 +35,7 @@ from flask_health.workers.watch import Lifelines, Watch
 WANTED = 2
 """The number of workers that the servers of these tests want."""
 
-SAYABLE = [state for state in WorkerState if state is not WorkerState.STOPPING]
+SAYABLE = [state for state in STATES if state is not WorkerState.STOPPING]
 numbers = st.integers(min_value=0, max_value=50)
 
 
@@ -174,7 +174,7 @@ class Server(RuleBasedStateMachine):
             files[number % len(files)].unlink()
             self.tampered = True
 
-    @rule(age=numbers, off=st.integers(-2, 2), state=st.sampled_from(WorkerState))
+    @rule(age=numbers, off=st.integers(-2, 2), state=st.sampled_from(STATES))
     def forge_a_marker(self, age: int, off: int, state: WorkerState) -> None:
         me = os.getpid()
         forged = Marker(1000 + age, me, start_time(me) + off, WANTED, state)

@@ -149,7 +149,9 @@ def _resolve(target: Target, deadline: float) -> list[tuple[int, t.Any]]:
 
 def _look_up(target: Target, flags: int) -> list[tuple[int, t.Any]]:
     kind = _socket.SOCK_STREAM
-    found = _socket.getaddrinfo(target.host, target.port, 0, kind, 0, flags)
+    # Bytes, where they do: a text is encoded by a module that takes long to import.
+    host = target.host.encode() if target.host.isascii() else target.host
+    found = _socket.getaddrinfo(host, target.port, 0, kind, 0, flags)
     return [(row[0], row[4]) for row in found]
 
 

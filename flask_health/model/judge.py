@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from .server import SERVING, Census, WorkerState
-from .status import Status
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .status import Status
 
 READY_ONLY = frozenset({WorkerState.READY})
 FAILED_ONLY = frozenset({WorkerState.FAILED})
@@ -39,6 +42,8 @@ def status(census: Census, min_workers: int, misses_one: bool = False) -> Status
 
     :param misses_one: whether a worker has been missing for too long, which is to be warned of too.
     """
+    from .status import Status  # Here: who asks for readiness alone cannot wait for an enum.
+
     if not ready(census, min_workers):
         return Status.FAIL
     return Status.WARN if misses_one or census.how_many(FAILED_ONLY) else Status.PASS

@@ -1,34 +1,55 @@
-"""What one look at the workers of a server shows."""
+"""What one look at the workers of a server shows.
+
+Plain classes: a command line that asks for nothing but readiness cannot wait for `enum` and
+`typing`, and every worker has these in memory.
+"""
 
 from __future__ import annotations
 
-import collections.abc as cabc
-import enum
-import typing as t
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import collections.abc as cabc
+    import typing as t
+
+    Self = t.TypeVar("Self", bound="Value")
 
 
-class WorkerState(str, enum.Enum):
-    """What a worker says of itself in the name of its marker."""
+class WorkerState(str):
+    """What a worker says of itself in the name of its marker. There is one of each.
 
-    STARTING = "starting"
+    :raises ValueError: for any other word.
+    """
+
+    STARTING: t.ClassVar[WorkerState]
     """Its setup has not finished."""
-    READY = "ready"
+    READY: t.ClassVar[WorkerState]
     """Its setup has finished and it serves."""
-    LEAVING = "leaving"
+    LEAVING: t.ClassVar[WorkerState]
     """Told to stop, and still serving."""
-    FAILED = "failed"
+    FAILED: t.ClassVar[WorkerState]
     """Its setup raised or timed out."""
-    STOPPING = "stopping"
+    STOPPING: t.ClassVar[WorkerState]
     """Accepts no more requests."""
 
-    def __str__(self) -> str:
-        return self.value
+    __slots__ = ()
+
+    def __new__(cls, word: str) -> WorkerState:
+        if word not in _STATES:
+            raise ValueError(f"{word!r} is not a state of a worker")
+        return _STATES[word]
 
     @property
     def serves(self) -> bool:
         """Whether a worker in this state takes requests that it can answer."""
         return self in SERVING
 
+
+_WORDS = ("starting", "ready", "leaving", "failed", "stopping")
+_STATES: dict[str, WorkerState] = {word: str.__new__(WorkerState, word) for word in _WORDS}
+STATES = tuple(_STATES.values())
+
+for _state in STATES:
+    setattr(WorkerState, _state.upper(), _state)
 
 DRAIN = "drain"
 """The file that turns readiness red for good."""
@@ -39,7 +60,29 @@ PAUSE = "pause"
 SERVING = frozenset({WorkerState.READY, WorkerState.LEAVING})
 
 
-class Marker(t.NamedTuple):
+class Value:
+    """Something that is equal to another one that holds the same."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def _replace(self: Self, **changes: t.Any) -> Self:
+        """The same with some things changed."""
+        return type(self)(**({name: getattr(self, name) for name in self.__slots__} | changes))
+
+    def _held(self) -> tuple[object, ...]:
+        return tuple([getattr(self, name) for name in self.__slots__])
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._held() == self._held()
+
+    def __hash__(self) -> int:
+        return hash(self._held())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}{self._held()}"
+
+
+class Marker(Value):
     """A worker as its marker shows it.
 
     :ivar age: the order in which the server started it, from 1.
@@ -50,11 +93,14 @@ class Marker(t.NamedTuple):
     :ivar state: what it says of itself.
     """
 
-    age: int
-    pid: int
-    start: int
-    expected: int
-    state: WorkerState
+    __slots__ = ("age", "expected", "pid", "start", "state")
+
+    def __init__(self, age: int, pid: int, start: int, expected: int, state: WorkerState) -> None:
+        self.age = age
+        self.pid = pid
+        self.start = start
+        self.expected = expected
+        self.state = state
 
     @property
     def name(self) -> str:
@@ -77,7 +123,7 @@ def parse_marker(name: str) -> Marker | None:
         return None
 
 
-class Census(t.NamedTuple):
+class Census(Value):
     """One look at a server: its living workers and what has been decided for all of them.
 
     :ivar markers: the markers of living workers, oldest worker first.
@@ -89,19 +135,49 @@ class Census(t.NamedTuple):
     :ivar paused: whether readiness is red until somebody resumes.
     """
 
-    markers: tuple[Marker, ...] = ()
-    opened: bool = False
-    orphaned: bool = False
-    started: bool = False
-    allowed: bool = False
-    draining: bool = False
-    paused: bool = False
+    __slots__ = ("allowed", "draining", "markers", "opened", "orphaned", "paused", "started")
+
+    def __init__(
+        self,
+        markers: tuple[Marker, ...] = (),
+        opened: bool = False,
+        orphaned: bool = False,
+        started: bool = False,
+        allowed: bool = False,
+        draining: bool = False,
+        paused: bool = False,
+    ) -> None:
+        self.markers = markers
+        self.opened = opened
+        self.orphaned = orphaned
+        self.started = started
+        self.allowed = allowed
+        self.draining = draining
+        self.paused = paused
 
     def how_many(self, states: cabc.Container[WorkerState]) -> int:
         """The number of workers in one of these states."""
-        return sum(marker.state in states for marker in self.markers)
+        return sum([marker.state in states for marker in self.markers])
 
     @property
     def expected(self) -> int:
         """The number of workers that the server wants, as its youngest worker knows it."""
         return max(self.markers, key=lambda marker: marker.age).expected if self.markers else 1
+
+
+def take_census(
+    names: cabc.Container[str], markers: cabc.Iterable[Marker], orphaned: bool
+) -> Census:
+    """What the names in a state directory say.
+
+    :param markers: those of them that are markers of living workers.
+    """
+    return Census(
+        tuple(sorted(markers, key=lambda marker: marker.age)),
+        opened="open" in names,
+        started="started" in names,
+        allowed="allowed" in names,
+        draining=DRAIN in names,
+        paused=PAUSE in names,
+        orphaned=orphaned,
+    )

@@ -26,7 +26,7 @@ from werkzeug.http import parse_accept_header
 from ..model.check import Result
 from ..model.measures import Measures
 from ..model.report import Report
-from ..model.server import WorkerState
+from ..model.server import STATES
 from ..model.status import Status
 from .headers import Headers, headers
 
@@ -91,7 +91,7 @@ def _of_server(measures: Measures) -> cabc.Iterator[Metric]:
         label="state",
     )
     yield _counted(
-        "workers", "Living workers of the server by state.", "state", WorkerState, _states(report)
+        "workers", "Living workers of the server by state.", "state", STATES, _states(report)
     )
     expected = _gauge("workers_expected", "Workers that the server wants.")
     expected.add_metric([], report.expected)

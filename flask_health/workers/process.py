@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import typing as t
-import weakref
+from _weakrefset import WeakSet  # As of `weakref`, which takes longer to import than all of this.
 
 try:
     # Not `os.close`: gevent replaces it by one that closes later, or never in a forked child.
@@ -49,7 +48,9 @@ __all__ = [
 ]
 
 
-if t.TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import typing as t
 
     class Inherited(t.Protocol):
         """Something that a forked child must not share with its parent."""
@@ -58,7 +59,7 @@ if t.TYPE_CHECKING:
             """Closes what the child has inherited."""
 
 
-_inherited: weakref.WeakSet[Inherited] = weakref.WeakSet()
+_inherited: WeakSet[Inherited] = WeakSet()
 
 
 def when_forked(thing: Inherited) -> None:

@@ -7,17 +7,19 @@ instruction leaves nothing that is believed, and `ls` shows all there is to know
 
 from __future__ import annotations
 
-import collections.abc as cabc
 import contextlib
 import errno
 import os
 import stat
-import tempfile
-import threading
 import time
+from _thread import get_ident
 
 from ..model.server import Marker
 from .process import close, start_time, when_forked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import collections.abc as cabc
 
 try:
     import fcntl
@@ -116,7 +118,7 @@ class StateDir:
         """Replaces a file's text as a whole, or raises OSError and leaves it as it was."""
         # Beside its target, in a folder too: the state directory itself must not seem to change.
         folder = os.path.dirname(name)
-        temporary = os.path.join(folder, f".tmp.{os.getpid()}.{threading.get_ident()}")
+        temporary = os.path.join(folder, f".tmp.{os.getpid()}.{get_ident()}")
         fd = os.open(temporary, _CREATE | os.O_TRUNC, 0o600, dir_fd=self.fd)
         try:
             with open(fd, "w", encoding="utf-8") as file:
@@ -259,6 +261,8 @@ def marker_is_alive(directory: StateDir, name: str, marker: Marker) -> bool:
 
 def candidates(configured: str | None, server_tmp: str | None) -> list[str]:
     """The bases to try for shared state, best first."""
+    import tempfile  # Here: who only reads cannot wait for it.
+
     found = (
         server_tmp,
         os.environ.get("XDG_RUNTIME_DIR"),

@@ -13,7 +13,7 @@ import threading
 import time
 import typing as t
 
-from ..model.server import DRAIN, PAUSE, Census, Marker, parse_marker
+from ..model.server import Census, Marker, parse_marker, take_census
 from .process import close, when_forked
 from .statedir import StateDir, marker_is_alive
 
@@ -97,16 +97,7 @@ class Watch:
         known = frozenset(self._census.markers)
         found = ((name, parse_marker(name)) for name in names)
         markers = [m for name, m in found if m and self._lives(name, m, lifelines, known)]
-        markers.sort(key=lambda marker: marker.age)
-        return Census(
-            tuple(markers),
-            opened="open" in names,
-            started="started" in names,
-            allowed="allowed" in names,
-            draining=DRAIN in names,
-            paused=PAUSE in names,
-            orphaned=self._orphaned(),
-        )
+        return take_census(names, markers, self._orphaned())
 
     def _keeps_all_living(self, census: Census, lifelines: Lifelines) -> bool:
         """Whether nobody who lives was lost: a listing may miss a file that is being renamed."""
