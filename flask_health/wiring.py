@@ -32,6 +32,7 @@ if t.TYPE_CHECKING:
     from .web.early import Early
     from .web.teller import Teller
     from .workers.board import Transition
+    from .workers.overview import Overview
     from .workers.presence import Presence
     from .workers.registry import Registry
 
@@ -85,6 +86,12 @@ class Wired(Checks):
         """Gives an order, see `workers.orders`; it holds from the next answer on."""
         give(self.gate)
         self.verdict.good_until = 0.0
+
+    def overview(self) -> Overview:
+        """What the status page shows."""
+        from .workers.overview import overview
+
+        return overview(self.gate, self.verdict)
 
     def prepare(self, presence: Presence | None) -> None:
         """Makes the runner of the checks, if there are any; setup is about to begin."""
@@ -180,7 +187,11 @@ def wire(
         from .web.teller import Teller
 
         return Teller(
-            wired.report, wired.measure, Details(app, config, authorize), About(app, config)
+            wired.report,
+            wired.measure,
+            wired.overview,
+            Details(app, config, authorize),
+            About(app, config),
         )
 
     wired.teller = teller

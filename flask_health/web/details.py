@@ -38,6 +38,11 @@ class Details:
         self._authorize = authorize
         self._complained = False
 
+    @property
+    def hidden_from_all(self) -> bool:
+        """Whether nobody may see details, whatever is sent."""
+        return self._config.details == "never"
+
     def visible_to(self, environ: WSGIEnvironment) -> bool:
         """Whether the sender of a request may see details."""
         if self._config.details != "authorized":

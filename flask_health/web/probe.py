@@ -98,6 +98,8 @@ class Probes:
         """What answers at a path of :func:`paths.of`."""
         if what == "metrics":
             return self.detailed(lambda environ: self._teller().metrics(environ))
+        if what == "ui":
+            return self.detailed(lambda environ: self._teller().ui(environ))
         return self.info() if what == "info" else self.probe(what)
 
     def check(self, probe: str, name: str) -> Answer:

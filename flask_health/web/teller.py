@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import functools
 import logging
 import typing as t
 
@@ -17,6 +18,8 @@ if t.TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from ..model.measures import Measures
+    from ..workers.overview import Overview
+    from .page import StatusPage
 
 log: logging.Logger = logging.getLogger("flask_health")
 
@@ -30,17 +33,20 @@ class Teller:
 
     :param report: the report of a probe.
     :param measure: what is told in numbers.
+    :param overview: what the status page shows.
     """
 
     def __init__(
         self,
         report: cabc.Callable[[str], Report],
         measure: cabc.Callable[[], Measures],
+        overview: cabc.Callable[[], Overview],
         details: Details,
         about: About,
     ) -> None:
         self._report = report
         self._measure = measure
+        self._overview = overview
         self._details = details
         self._about = about
         self._as_json = render.Encoder()
@@ -94,3 +100,14 @@ class Teller:
         from . import metrics
 
         return metrics.families(self._measure(), self._about(), seen)
+
+    def ui(self, environ: WSGIEnvironment) -> Answer:
+        """The status page."""
+        return self._page(environ)
+
+    @functools.cached_property
+    def _page(self) -> StatusPage:
+        from .page import StatusPage  # Only here: whoever never looks at it never pays for it.
+        from .pages import Pages
+
+        return StatusPage(Pages(self._details), self._overview, self._about)

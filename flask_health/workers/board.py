@@ -21,7 +21,10 @@ log: logging.Logger = logging.getLogger("flask_health")
 
 RESULTS = "checks.json"
 TRANSITIONS = "transitions.json"
+RUNS = "runs.json"
 KEPT_TRANSITIONS = 100
+LETTERS = {status.value[0]: status for status in Status}
+"""A row of statuses takes little room as a word."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +133,32 @@ class Board:
 
     def _read(self, name: str) -> dict[str, t.Any]:
         return _parse(self._presence.directory.read(self._path(name)))
+
+    def runs(self) -> dict[str, list[tuple[float, Status]]]:
+        """The last runs of each check, oldest first: how many seconds each took, and its status."""
+        found = {}
+        checks = _parse(self._presence.directory.read(self._path(RUNS))).get("checks")
+        for name, members in checks.items() if isinstance(checks, dict) else ():
+            try:
+                statuses = [LETTERS[letter] for letter in members["statuses"]]
+                found[name] = list(zip(map(float, members["durations"]), statuses, strict=True))
+            except (KeyError, TypeError, ValueError):
+                continue
+        return found
+
+    def publish_runs(self, runs: cabc.Mapping[str, cabc.Sequence[tuple[float, Status]]]) -> None:
+        """Publishes the last runs of each check.
+
+        :raises OSError: when it cannot.
+        """
+        checks = {
+            name: {
+                "durations": [round(duration, 5) for duration, _ in kept],
+                "statuses": "".join(status.value[0] for _, status in kept),
+            }
+            for name, kept in runs.items()
+        }
+        self._write(RUNS, {"checks": checks})
 
     def _write(self, name: str, content: dict[str, t.Any]) -> None:
         directory = self._presence.directory

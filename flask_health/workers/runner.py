@@ -32,6 +32,7 @@ from .presence import Presence
 from .publishing import Publisher
 from .statedir import Lock
 from .telling import Telling
+from .trail import Trail
 
 log: logging.Logger = logging.getLogger("flask_health")
 
@@ -75,6 +76,7 @@ class Runner:
     :ivar outlook: what the probes read.
     :ivar started: whether the checks of the startup probe have ever passed, here or elsewhere.
     :ivar informed: set once every check has had its first result.
+    :ivar trail: the last runs of each check.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Runner:
         self._publisher = Publisher(presence, self._board) if presence and self._board else None
         self._leadership: Lock | None = None
         self._telling = Telling(tell, self._board)
+        self.trail: Trail = Trail(self._board)
         self._woken = threading.Event()
         self._random = random.Random()  # The app's own row of random numbers stays as it is.
         self._ended: collections.deque[tuple[Slot, Outcome]] = collections.deque()
@@ -134,6 +137,8 @@ class Runner:
         published = self._publisher.publish_if_due(now, self._shared, self.leads)
         if published or self._leadership:
             self._publisher.allow(self._allows_traffic(now), self.leads)
+        if published and self.leads:
+            self.trail.tell(self._shared())
         return min(TICK, self._until_next(now)) if self._leadership else TICK
 
     def stop(self) -> None:
@@ -246,6 +251,7 @@ class Runner:
         except OSError:
             return  # The directory is being mended; it will be there at the next look.
         if self._leadership:
+            self.trail.resume()
             log.info("worker %d runs the checks of this server", os.getpid())
 
     def _read_board(self) -> bool:
@@ -328,6 +334,7 @@ class Runner:
         name = slot.check.name
         before = self.histories.get(name)
         after = self.histories[name] = advance(before, outcome, slot.check)
+        self.trail.add(name, outcome)
         if after.settled and slot.started is None:
             slot.due = now + slot.check.interval * self._random.uniform(1 - JITTER, 1 - JITTER / 2)
         old = before.status if before else Status.PASS
