@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -147,10 +148,7 @@ def vanished(world: World) -> None:
     world.opened()
     assert world.gate.presence
     world.patch.setattr(world.gate.presence, "mend", lambda: None)
-    directory = Path(world.gate.presence.directory.path)
-    for file in directory.iterdir():
-        file.unlink()
-    directory.rmdir()
+    shutil.rmtree(world.gate.presence.directory.path)
 
 
 # Of two: the codes of live, startup, ready.

@@ -20,6 +20,7 @@ import typing as t
 
 from ..model import judge
 from ..model.server import SERVING, Census, WorkerState
+from .records import Record
 from .server import Role, Server, enroll
 from .steps import Step, running
 
@@ -67,6 +68,7 @@ class Gate:
     :ivar event: a `threading.Event`, set once setup has finished in every worker of this server.
     :ivar local: a `threading.Event`, set once setup has finished in this worker.
     :ivar orders: `drain` and `pause`, with its reason, where there is no state directory for them.
+    :ivar record: what this worker counts.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Gate:
         self.setup: Setup | None = None
         self.begun: bool = False
         self.orders: dict[str, str] = {}
+        self.record: Record = Record()
         self._ordinal = ordinal
         self._steps = steps
         self._call = call
@@ -237,6 +240,7 @@ class Gate:
                 from .orders import give
 
                 give(self)
+            self._keep_record(self.presence)
         elif self.server.workers > 1:
             log.error("no directory for shared state: each worker answers for itself alone")
 
@@ -280,7 +284,13 @@ class Gate:
                 if now - mended > MENDING_LOOK:
                     mended = now
                     self.presence.mend()
+                    self._keep_record(self.presence)
             time.sleep(MENDING_LOOK if over and self.event.is_set() else OPENING_LOOK)
+
+    def _keep_record(self, presence: Presence) -> None:
+        markers, beat = presence.watch.look().markers, self.server.beat
+        oldest = bool(markers) and markers[0].pid == presence.pid
+        self.record.keep(presence.directory, len(markers), oldest, beat() if beat else 0.0)
 
     def _look(self) -> None:
         """Opens the gate when the last worker is ready, and sees that another has opened it."""

@@ -69,7 +69,21 @@ def describe(worker: t.Any, arbiter: t.Any, frame: types.FrameType | None) -> Se
         strangers=frozenset({getattr(arbiter, "dirty_arbiter_pid", 0)}),
         own_queue=bool(getattr(cfg, "reuse_port", False)),
         tmp_dir=cfg.worker_tmp_dir,
+        beat=_beat_of(worker.tmp),
     )
+
+
+def _beat_of(tmp: t.Any) -> cabc.Callable[[], float]:
+    """Tells when the loop of a worker last touched its file."""
+
+    def beat() -> float:
+        seen: float = tmp.last_update()
+        now = time.monotonic()
+        if _beats_cover_boot():  # Such releases use the other clock.
+            seen += now - time.time()
+        return seen if seen <= now else 0.0  # Before the first beat: when the file was made.
+
+    return beat
 
 
 def _reloaded_at(worker: t.Any, arbiter: t.Any, frame: types.FrameType | None) -> int:

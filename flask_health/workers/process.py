@@ -27,6 +27,12 @@ def is_zombie(pid: int) -> bool:
     return bool(fields) and fields[0] in "ZX"
 
 
+def is_alive(pid: int, start: int) -> bool:
+    """Whether the process of this start time still runs."""
+    fields = stat_fields(pid)
+    return bool(fields) and int(fields[19]) == start and fields[0] not in "ZX"
+
+
 def children(pid: int) -> frozenset[int] | None:
     """The living children of a process; None where the kernel does not tell."""
     try:
@@ -40,6 +46,7 @@ def children(pid: int) -> frozenset[int] | None:
 __all__ = [
     "children",
     "close",
+    "is_alive",
     "is_zombie",
     "kernel_identity",
     "start_time",

@@ -42,6 +42,8 @@ class Server:
     :ivar own_queue: whether each worker has its own queue of connections (`reuse_port`).
     :ivar tmp_dir: the directory that the server is configured to use for its own temporary files.
     :ivar group: which group of the master's children the workers are, where it has several.
+    :ivar beat: tells when the serving loop of this worker last showed life, in seconds on the
+        monotonic clock, 0 when it has not yet; None where nobody knows.
     :ivar found_again: tells what a process is that a master forked without Python's knowing.
     """
 
@@ -56,6 +58,7 @@ class Server:
     own_queue: bool = False
     tmp_dir: str | None = None
     group: str = ""
+    beat: cabc.Callable[[], float] | None = None
     found_again: cabc.Callable[[], Server] | None = None
 
     def placed(self) -> Server:

@@ -142,11 +142,11 @@ class StateDir:
         except OSError:
             return ""
 
-    def names(self) -> list[str]:
-        """The names of all files; none when the directory has been removed."""
+    def names(self, folder: str = ".") -> list[str]:
+        """The names of all files; none when the directory, or a folder in it, is not there."""
         try:
             # A descriptor of its own: two threads that list one share its position.
-            fd = os.open(".", _DIRECTORY, dir_fd=self.fd)
+            fd = os.open(folder, _DIRECTORY, dir_fd=self.fd)
         except FileNotFoundError:
             return []
         try:
