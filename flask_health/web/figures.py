@@ -55,7 +55,7 @@ def clock(time: float) -> str:
 
 def iso(time: float) -> str:
     """The same for machines, with its date."""
-    return _moment(time).isoformat(timespec="seconds")
+    return _moment(time).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _moment(time: float) -> datetime.datetime:

@@ -23,8 +23,8 @@ if t.TYPE_CHECKING:
 EVERY, EVERY_WHILE_STARTING = 2.0, 1.0
 """Seconds between two questions of the script."""
 
-MOST_ROWS = 40
-"""Checks and workers that are shown in full; of more than that only the state is."""
+MOST_NAMES = 200
+"""Checks that are named without being shown in full."""
 
 MOST_REASONS = 3
 MOST_CHANGES = 15
@@ -63,10 +63,9 @@ class StatusPage:
 
     def __call__(self, environ: WSGIEnvironment) -> Answer:
         """The page, to those who may see it."""
-        return self._pages.answer(environ, "status.html", self._context)
+        return self._pages.answer(environ, "status.html", self._overview, self._context)
 
-    def _context(self) -> Row:
-        seen = self._overview()
+    def _context(self, seen: Overview, most: int) -> Row:
         report = seen.report
         info = self._about.info(report)
         members = self._about()
@@ -82,10 +81,10 @@ class StatusPage:
             "facts": _facts(seen, info),
             "notes": report.notes,
             "gate": _gate(report),
-            "checks": _checks(report.results, seen.runs),
+            "checks": _checks(report.results, seen.runs, most),
             "plots": [],
             "traffic": "",
-            "workers": _workers(report, info),
+            "workers": _workers(report, info, most),
             "changes": [_change(row) for row in reversed(seen.transitions[-MOST_CHANGES:])],
             "about": _about(report, info),
             "links": _links(members),
@@ -154,17 +153,28 @@ def _step(step: StepReport) -> Row:
     }
 
 
-def _checks(results: cabc.Sequence[Result], runs: cabc.Mapping[str, cabc.Sequence[Run]]) -> Row:
-    """The checks, the worst first; told in one line how many are how."""
+def _checks(
+    results: cabc.Sequence[Result], runs: cabc.Mapping[str, cabc.Sequence[Run]], most: int
+) -> Row:
+    """The checks, the worst first; told in one line how many are how.
+
+    :param most: how many are shown in full; of the others only the status is.
+    """
     worst_first = sorted(results, key=lambda result: SEVERITY.index(result.status))
-    rows = [_check(result, runs.get(result.name, ())) for result in worst_first[:MOST_ROWS]]
-    others = [
-        {"name": r.name, "status": how, "tone": tone}
-        for r in worst_first[MOST_ROWS:]
-        for how, tone in [_how(r)]
-    ]
-    told = _counted([_how(result)[0] for result in worst_first])
-    return {"rows": rows, "others": others, "told": told or "No checks are registered."}
+    rows = [_check(result, runs.get(result.name, ())) for result in worst_first[:most]]
+    others: dict[tuple[str, str, str], list[str]] = {}
+    for result in worst_first[most : most + MOST_NAMES]:
+        status, tone = _how(result)
+        others.setdefault((status, tone, tone), []).append(result.name)
+    rest = len(results) - most - MOST_NAMES
+    told = _counted([_how(r)[0] for r in worst_first]) or "No checks are registered."
+    more = f"and {rest} more" if rest > 0 else ""
+    return {
+        "rows": rows,
+        "others": others,
+        "more": more,
+        "told": told or "No checks are registered.",
+    }
 
 
 def _check(result: Result, runs: cabc.Sequence[Run]) -> Row:
@@ -219,7 +229,8 @@ def _runs(runs: cabc.Sequence[Run]) -> Row | None:
     }
 
 
-def _workers(report: Report, info: cabc.Mapping[str, t.Any]) -> Row:
+def _workers(report: Report, info: cabc.Mapping[str, t.Any], most: int) -> Row:
+    """The workers as tiles; of more than can be shown in full only the process ids, by state."""
     markers = report.workers
     alive = {row["pid"]: row for row in info["workers"]["alive"]}
     if markers:
@@ -228,7 +239,13 @@ def _workers(report: Report, info: cabc.Mapping[str, t.Any]) -> Row:
     else:
         tiles = [_alone(report, pid, row) for pid, row in alive.items()]
         told = "This process is the server."
-    return {"tiles": tiles, "told": told, "many": len(tiles) > MOST_ROWS}
+    others: dict[tuple[str, str, str], list[str]] = {}
+    if len(tiles) > max(most, 1):
+        for tile in tiles:
+            key = tile["state"], tile["tone"], tile["shape"]
+            others.setdefault(key, []).append(str(tile["pid"]))
+        tiles = []
+    return {"tiles": tiles, "told": told, "others": others}
 
 
 def _worker(marker: Marker, vitals: cabc.Mapping[str, t.Any]) -> Row:

@@ -26,8 +26,15 @@ if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 Answer = tuple[str, Headers, bytes]
+Seen = t.TypeVar("Seen")
 
 HTML = "text/html; charset=utf-8"
+LARGEST = 60 * 1024
+"""Bytes of a page, with all that is in it."""
+
+IN_FULL = (40, 20, 10, 5, 0)
+"""How many checks, workers or the like are shown in full, as long as the page stays small."""
+
 CHALLENGE = ("WWW-Authenticate", 'Basic realm="health", charset="UTF-8"')
 SVG = "http://www.w3.org/2000/svg"
 
@@ -57,19 +64,25 @@ class Pages:
         self,
         environ: WSGIEnvironment,
         template: str,
-        context: cabc.Callable[[], cabc.Mapping[str, object]],
+        look: cabc.Callable[[], Seen],
+        context: cabc.Callable[[Seen, int], cabc.Mapping[str, object]],
     ) -> Answer:
         """A page, or the refusal to show it: 404 where nobody may see details, else 401 with a
         challenge. The script gets 403: a browser would ask for a password in the middle of reading.
 
         :param template: a file in `templates/` that extends `base.html`, which says what it needs.
-        :param context: makes what the template is filled with.
+        :param look: gathers what is to be shown, once it is known that the sender may see it.
+        :param context: makes of it what the template is filled with; it is told how many of a kind
+            may be shown in full, and is asked again for fewer when the page becomes too large.
         """
         part = "part" in parse_query(environ)
         if not self._details.visible_to(environ):
             return not_found() if self._details.hidden_from_all else _refusal(part)
-        text = environment().get_template(template).render(context(), part=part)
-        body = text.encode("utf-8", "replace")
+        seen, filled = look(), environment().get_template(template)
+        for most in IN_FULL:
+            body = filled.render(context(seen, most), part=part).encode("utf-8", "replace")
+            if len(body) <= LARGEST:
+                break
         return "200 OK", [*headers(HTML, len(body)), *_security()], body
 
 

@@ -89,7 +89,7 @@ def bars(heights: cabc.Sequence[float | None], places: int) -> str:
     """
     empty = places - len(heights)
     return "".join(
-        f"M{(empty + number) * (BAR + GAP) + BAR // 2} {TALL}v{_short(-max(TALL * height, 1))}"
+        f"M{(empty + number) * (BAR + GAP) + BAR // 2} {TALL}v{-max(round(TALL * height), 1)}"
         for number, height in enumerate(heights)
         if height is not None
     )

@@ -10,6 +10,8 @@ import html5lib
 
 from support.local import Answer, call
 
+SVG = "{http://www.w3.org/2000/svg}"
+
 
 class Document:
     """A page; AssertionError for HTML that is not valid."""
@@ -22,7 +24,7 @@ class Document:
 
     def all(self, name: str, kind: str = "") -> list[Element]:
         """Return the elements of that name, and class, in order."""
-        found = self.root.iter(name)
+        found = (e for e in self.root.iter() if e.tag == name or e.tag == SVG + name)
         return [e for e in found if not kind or kind in e.get("class", "").split()]
 
     def at(self, name: str) -> Element:
@@ -41,8 +43,8 @@ class Document:
 
 
 def text(element: Element) -> str:
-    """Return the text of an element, each blank once."""
-    return " ".join("".join(element.itertext()).split())
+    """Return the text of an element: its pieces apart, each blank once."""
+    return " ".join(" ".join(element.itertext()).split())
 
 
 def attributes(element: Element) -> Iterator[tuple[str, str]]:
