@@ -56,6 +56,8 @@ class Wired(Checks):
 
     def __init__(self, app: flask.Flask, config: Config, registry: Registry) -> None:
         self._app = weakref.ref(app)
+        self._config = config
+        self._package = app.import_name.partition(".")[0]
         self._registry = registry
         self.gate: Gate = Gate(
             locate(config.workers),
@@ -96,6 +98,10 @@ class Wired(Checks):
     def prepare(self, presence: Presence | None) -> None:
         """Makes the runner of the checks, if there are any; setup is about to begin."""
         checks = self._registry.checks
+        if presence:
+            from .workers.introducing import introduce
+
+            introduce(self.gate, self._config, checks, self._package)
         if checks:
             from .workers.runner import Runner
 
