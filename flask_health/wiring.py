@@ -43,6 +43,9 @@ log: logging.Logger = logging.getLogger("flask_health")
 class Wired(Checks):
     """What the extension keeps for one app.
 
+    :ivar config: its configuration.
+    :ivar registry: the steps and checks of its extension.
+    :ivar authorizes: whether there is a function that says who may see details.
     :ivar gate: its init gate.
     :ivar verdict: what its probes are answered.
     :ivar make_room: raises ValueError when a rule of the app is where a check would be told.
@@ -50,15 +53,15 @@ class Wired(Checks):
     :ivar teller: makes the answers that are not plain; made when first used.
     """
 
+    authorizes: cabc.Callable[[], bool]
     make_room: cabc.Callable[[Check], None]
     show: cabc.Callable[[Check], None]
     teller: cabc.Callable[[], Teller]
 
     def __init__(self, app: flask.Flask, config: Config, registry: Registry) -> None:
         self._app = weakref.ref(app)
-        self._config = config
-        self._package = app.import_name.partition(".")[0]
-        self._registry = registry
+        self.config: Config = config
+        self.registry: Registry = registry
         self.gate: Gate = Gate(
             locate(config.workers),
             next_ordinal(app.name),
@@ -97,11 +100,7 @@ class Wired(Checks):
 
     def prepare(self, presence: Presence | None) -> None:
         """Makes the runner of the checks, if there are any; setup is about to begin."""
-        checks = self._registry.checks
-        if presence:
-            from .workers.introducing import introduce
-
-            introduce(self.gate, self._config, checks, self._package)
+        checks = self.registry.checks
         if checks:
             from .workers.runner import Runner
 
@@ -179,6 +178,7 @@ def wire(
     paths.check_blueprint(app, blueprint_name)
     paths.check_room(app, taken)
     wired = Wired(app, config, registry)
+    wired.authorizes = lambda: authorize() is not None
 
     @functools.cache
     def early() -> Early:

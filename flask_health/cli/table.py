@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "check": "ask one probe, once",
+    "doctor": "find what will go wrong in the configuration (flask health)",
+    "manifest": "print a deployment file that fits the app (flask health)",
 }
 """Every command with what it does: shown without loading any of them."""
 
