@@ -27,7 +27,14 @@ settings.register_profile("same", derandomize=True)
 if os.environ.get("FLASK_HEALTH_NO_SKIPS"):
     settings.load_profile("same")
 
-PROCESSES = ("test_benchmarks", "test_checks_", "test_faults_", "test_gunicorn_", "test_servers_")
+PROCESSES = (
+    "test_benchmarks",
+    "test_checks_",
+    "test_deploy_",
+    "test_faults_",
+    "test_gunicorn_",
+    "test_servers_",
+)
 """Modules that start real servers: the matrix, but for what every interpreter has to show."""
 EVERYWHERE = ("test_gunicorn_boot", "test_servers_platforms")
 BACKENDS = ("alembic", "celery", "memcached", "rabbitmq", "redis", "sqlalchemy")

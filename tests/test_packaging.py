@@ -24,7 +24,7 @@ import flask_health
 
 ROOT = Path(__file__).resolve().parent.parent
 NOT_SOURCE = (".*", "build", "dist", "htmlcov", "*.egg-info", "__pycache__", "*.pyc")
-TREES = ("flask_health", "tests", "docs", "benchmarks")
+TREES = ("flask_health", "tests", "docs", "benchmarks", "deploy")
 FILES = (
     "CHANGES.md",
     "CONTRIBUTING.md",

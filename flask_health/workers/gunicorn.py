@@ -70,7 +70,6 @@ def describe(worker: t.Any, arbiter: t.Any, frame: types.FrameType | None) -> Se
         own_queue=bool(getattr(cfg, "reuse_port", False)),
         tmp_dir=cfg.worker_tmp_dir,
         beat=_beat_of(worker.tmp),
-        listen=tuple(map(str, cfg.bind)),
     )
 
 

@@ -51,7 +51,22 @@ RABBITMQ = Need(
     programs=("epmd", "setpriv"),
     files=("/usr/lib/rabbitmq/bin/rabbitmq-server",),
 )
-ALL = (MOD_WSGI, NAMESPACES, POSTGRESQL, REDIS, MEMCACHED, RABBITMQ)
+HAPROXY = Need(("haproxy",), programs=("haproxy",))
+NGINX = Need(("nginx",), programs=("nginx",))
+PROMETHEUS = Need(("prometheus",), programs=("promtool",))
+SYSTEMD = Need(("systemd",), programs=("systemd-analyze",))
+ALL = (
+    MOD_WSGI,
+    NAMESPACES,
+    POSTGRESQL,
+    REDIS,
+    MEMCACHED,
+    RABBITMQ,
+    HAPROXY,
+    NGINX,
+    PROMETHEUS,
+    SYSTEMD,
+)
 
 
 if __name__ == "__main__":

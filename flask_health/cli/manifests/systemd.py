@@ -1,0 +1,56 @@
+"""A unit of systemd."""
+
+from __future__ import annotations
+
+import math
+
+from .plan import Plan
+from .text import lines
+
+
+def render(plan: Plan) -> str:
+    """The unit, for `/etc/systemd/system`."""
+    return lines(_service(plan), _stop(plan), "\n[Install]\nWantedBy=multi-user.target")
+
+
+def _service(plan: Plan) -> str:
+    binds = [f"--bind={address}" for address in plan.gunicorn.bind]
+    gunicorn = [f"{plan.programs}/gunicorn", *binds, f"--worker-tmp-dir=/run/{plan.name}"]
+    command = " \\\n    ".join([*gunicorn, *plan.options, plan.wsgi_app])
+    return f"""\
+[Unit]
+Description={plan.name}
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+Type=simple
+DynamicUser=yes
+WorkingDirectory={plan.directory}
+# Where workers meet, and gunicorn's heartbeats: in memory, gone with the service.
+RuntimeDirectory={plan.name}
+Environment=FLASK_HEALTH_STATE_DIR=/run/{plan.name}
+Environment=FLASK_HEALTH_LISTEN={plan.app.listen or f"127.0.0.1:{plan.listen}"}
+ExecStart={command}
+ExecReload=/bin/kill -HUP $MAINPID
+Restart=on-failure"""
+
+
+def _stop(plan: Plan) -> str:
+    on_socket = any(address.startswith("unix:") for address in plan.gunicorn.bind)
+    before = (
+        f"""\
+# gunicorn removes its socket the moment it is told to stop: drain before that.
+ExecStop={plan.programs}/flask-health drain
+ExecStop=/bin/sleep {math.ceil(plan.drain)}"""
+        if on_socket and not plan.gunicorn.installed
+        else ""
+    )
+    return lines(
+        before,
+        f"""\
+# SIGTERM to the master alone: it is the master that stops its workers.
+KillMode=mixed
+# {plan.stop_sum} = {plan.stop}
+TimeoutStopSec={plan.stop}""",
+    ).rstrip("\n")
