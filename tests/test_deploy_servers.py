@@ -1,18 +1,22 @@
-"""What `manifest` prints for HAProxy and nginx, before real gunicorns."""
+"""What `manifest` prints for those who ask a server and send it requests, with real gunicorns."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 from support import statedir, system
 from support.environment import free_port
 from support.gunicorn import Gunicorn, Serve
+from support.kit import KIT
 from support.probing import get
 from support.stage import Stage
 from support.waiting import eventually
@@ -123,3 +127,40 @@ def test_nginx_asks_the_next_server(serve: Serve, tmp_path: Path) -> None:
         cold.stop()
         assert cold.get("/work").code == "refused"
         assert {get(port, "/work").code for _ in range(20)} == {200}
+
+
+def health_checks(port: int) -> dict[str, list[str]]:
+    """The commands with which containers ask themselves, by file; at a port instead of 9000."""
+    compose = yaml.safe_load((KIT / "compose.yaml").read_text())
+    words = compose["services"]["example-app"]["healthcheck"]["test"]
+    assert words[0] == "CMD"
+    (docker,) = re.findall(r"^ +CMD (.+)$", (KIT / "Dockerfile").read_text(), re.MULTILINE)
+    commands = {"compose.yaml": words[1:], "Dockerfile": json.loads(docker)}
+    for command in commands.values():
+        assert command.pop(0) == "flask-health"
+        assert command[-1].count("9000") == 1
+        command[-1] = command[-1].replace("9000", str(port))
+    return commands
+
+
+def asked(command: list[str]) -> int:
+    """The exit status of `flask-health` with these words."""
+    words = [sys.executable, "-m", "flask_health", *command]
+    return subprocess.run(words, capture_output=True, check=False, timeout=20.0).returncode
+
+
+def test_containers_ask_themselves(serve: Serve, tmp_path: Path) -> None:
+    """The health check of the image asks whether to restart, that of Compose whether it is ready;
+    both exit with what Docker understands."""
+    stage = Stage(tmp_path / "stage", "wait")
+    server = serve(workers=2, stage=stage)
+    assert isinstance(server.address, int)
+    commands = health_checks(server.address)
+    server.answers(200, "/health/live")
+    assert asked(commands["Dockerfile"]) == 0
+    assert asked(commands["compose.yaml"]) == 1
+    stage.withdraw("wait")
+    server.answers(200)
+    assert asked(commands["compose.yaml"]) == 0
+    server.stop()
+    assert asked(commands["Dockerfile"]) == 1
