@@ -119,6 +119,19 @@ def _texts(value: object) -> dict[str, str]:
     return dict(value)
 
 
+def _web_address(value: object) -> str:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        right = False
+    if not isinstance(value, str) or not right or any(c <= " " or c > "~" for c in value):
+        raise Wrong("a URL that begins with 'https://' or 'http://', without spaces")
+    return value
+
+
 def _is_path(value: object) -> bool:
     return isinstance(value, str) and value.startswith("/") and "<" not in value
 
@@ -157,6 +170,7 @@ class Config:
     service: str | None = None
     description: str | None = None
     links: cabc.Mapping[str, str] = types.MappingProxyType({})
+    webhook_url: str | None = None
 
     def __init__(self, **values: t.Any) -> None:
         # A plain class: a named tuple of as many fields takes 20 KiB of every worker.
@@ -167,7 +181,7 @@ class Config:
 
     def __repr__(self) -> str:
         shown = {name: getattr(self, name) for name in PARSERS}
-        return f"Config{shown | ({'token': '***'} if self.token else {})}"
+        return f"Config{shown | {name: '***' for name in SECRET if shown[name]}}"
 
 
 PARSERS: dict[str, cabc.Callable[[object], object]] = {
@@ -188,7 +202,9 @@ PARSERS: dict[str, cabc.Callable[[object], object]] = {
     "service": _text,
     "description": _text,
     "links": _texts,
+    "webhook_url": _web_address,
 }
+SECRET = {"token", "webhook_url"}
 OPTIONAL = {name for name in PARSERS if getattr(Config, name) is None}
 
 
@@ -210,7 +226,7 @@ def read(config: cabc.Mapping[str, object], environ: cabc.Mapping[str, str]) -> 
         try:
             values[name] = parse(found)
         except Wrong as right:
-            shown = "which it is not" if name == "token" else f"not {found!r}"
+            shown = "which it is not" if name in SECRET else f"not {found!r}"
             wrong.append(f"'{key}' must be {right}, {shown}.")
     if wrong:
         raise ConfigError("\n".join(wrong))

@@ -26,9 +26,11 @@ from .workers.server import next_ordinal
 from .workers.verdict import Verdict
 
 if t.TYPE_CHECKING:
+    from .alerts import Alerts
     from .model.check import Check
     from .model.measures import Measures
     from .model.report import Report
+    from .web.about import About
     from .web.early import Early
     from .web.teller import Teller
     from .workers.board import Transition
@@ -51,17 +53,20 @@ class Wired(Checks):
     :ivar make_room: raises ValueError when a rule of the app is where a check would be told.
     :ivar show: gives a check its paths.
     :ivar teller: makes the answers that are not plain; made when first used.
+    :ivar about: what the service says of itself; made when first used.
     """
 
     authorizes: cabc.Callable[[], bool]
     make_room: cabc.Callable[[Check], None]
     show: cabc.Callable[[Check], None]
     teller: cabc.Callable[[], Teller]
+    about: cabc.Callable[[], About]
 
     def __init__(self, app: flask.Flask, config: Config, registry: Registry) -> None:
         self._app = weakref.ref(app)
         self.config: Config = config
         self.registry: Registry = registry
+        self._alerts: Alerts | None = None
         self.gate: Gate = Gate(
             locate(config.workers),
             next_ordinal(app.name),
@@ -79,7 +84,9 @@ class Wired(Checks):
         """The report behind the answers of a probe."""
         from .workers.survey import survey
 
-        return survey(self.gate, self.verdict, probe)
+        report = survey(self.gate, self.verdict, probe)
+        problem = self._alerts.problem if self._alerts else ""
+        return report.noting(problem) if problem else report
 
     def measure(self) -> Measures:
         """What is told in numbers."""
@@ -99,7 +106,14 @@ class Wired(Checks):
         return overview(self.gate, self.verdict)
 
     def prepare(self, presence: Presence | None) -> None:
-        """Makes the runner of the checks, if there are any; setup is about to begin."""
+        """Makes the runner of the checks, if there are any, and what tells the webhook, if there is
+        one; setup is about to begin.
+        """
+        url = self.config.webhook_url
+        if url:
+            from .alerts import Alerts
+
+            self._alerts = Alerts(url, self.gate, self.verdict, lambda: dict(self.about()()))
         checks = self.registry.checks
         if checks:
             from .workers.runner import Runner
@@ -122,6 +136,13 @@ class Wired(Checks):
         """Lets another worker run the checks."""
         if self.verdict.runner:
             self.verdict.runner.stop()
+        if self._alerts:
+            self._alerts.stop()
+
+    def look(self) -> None:
+        """Sees whether there is something to tell the webhook."""
+        if self._alerts:
+            self._alerts.look_if_due()
 
     def _call(self, function: cabc.Callable[[], object], native: bool = False) -> object:
         """Calls a step or a check inside an app context."""
@@ -160,6 +181,8 @@ class Wired(Checks):
                     receiver(app, **told)
                 except Exception:
                     log.exception("a receiver of 'status_changed' raised")
+        if self._alerts:
+            self._alerts.look()
 
 
 def wire(
@@ -187,20 +210,20 @@ def wire(
         return Early(app, wired.gate, config)
 
     @functools.cache
-    def teller() -> Teller:
+    def about() -> About:
         from .web.about import About
+
+        return About(app, config)
+
+    @functools.cache
+    def teller() -> Teller:
         from .web.details import Details
         from .web.teller import Teller
 
-        return Teller(
-            wired.report,
-            wired.measure,
-            wired.overview,
-            Details(app, config, authorize),
-            About(app, config),
-        )
+        details = Details(app, config, authorize)
+        return Teller(wired.report, wired.measure, wired.overview, details, about())
 
-    wired.teller = teller
+    wired.teller, wired.about = teller, about
     probes = Probes(app.wsgi_app, wired.gate, wired.verdict, teller, early)
     for path, what in ours.items():
         probes.add(path, probes.at(what))

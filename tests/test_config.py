@@ -145,6 +145,23 @@ ROWS = {
         [None, [], "https://x.example", {"about": 1}, {1: "x"}],
         ["https://x.example", ""],
     ),
+    "webhook_url": Row(
+        None,
+        [
+            (url, url)
+            for url in (
+                "https://hooks.example/T1/s3cret",
+                "http://u:p@[::1]:8080/?a=b#c",
+                "HTTP://h",
+            )
+        ],
+        [("https://hooks.example", "https://hooks.example")],
+        [
+            *(7, "", "hooks.example", "ftp://h/", "file:///etc/passwd", "https://", "http://[::1"),
+            *("http://h:99999/", "http://h/a b", "http://h/\n", "http://h/\u00e9", ["https://h"]),
+        ],
+        ["hooks.example", ""],
+    ),
 }
 
 
@@ -208,7 +225,9 @@ def test_a_wrong_value_is_named(name: str, given: object) -> None:
         read({key(name): given}, {})
     message = str(caught.value)
     assert message.startswith(f"'{key(name)}' must be ")
-    assert message.endswith(f", not {given!r}." if name != "token" else ", which it is not.")
+    assert message.endswith(
+        ", which it is not." if name in configuration.SECRET else f", not {given!r}."
+    )
     assert "\n" not in message
 
 
@@ -265,6 +284,14 @@ def test_a_secret_is_not_shown(given: object) -> None:
         read({"HEALTH_TOKEN": given}, {})
     assert "7" not in str(caught.value)
     assert "s3cret" not in repr(read({"HEALTH_TOKEN": "s3cret"}, {}))
+
+
+def test_the_address_of_a_webhook_is_not_shown() -> None:
+    """Who knows it can write there."""
+    with pytest.raises(ConfigError) as caught:
+        read({"HEALTH_WEBHOOK_URL": "ftp://hooks.example/s3cret"}, {})
+    assert "s3cret" not in str(caught.value)
+    assert "s3cret" not in repr(read({"HEALTH_WEBHOOK_URL": "https://hooks.example/s3cret"}, {}))
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ import flask_health
 
 ROOT = Path(flask_health.__file__).resolve().parent
 
-ORDER = ["model", "workers", "fleet", "web", "wiring", "extension", "cli"]
+ORDER = ["model", "workers", "fleet", "web", "alerts", "wiring", "extension", "cli"]
 """Lowest first: a room may import rooms before its own."""
 
 BASE = {"exceptions", "config", "signals"}
 """Below all rooms: what they may all import, and what imports none of them."""
 
-ON_TOP = {"checks", "alerts", "gunicorn", "prometheus", "testing", "__main__"}
+ON_TOP = {"checks", "gunicorn", "prometheus", "testing", "__main__"}
 """May import every room, and no room imports them."""
 
 WEB_FREE = {"model", "workers"}

@@ -17,9 +17,13 @@ class Measures:
     :ivar results: the checks in it whose results hold for the whole server.
     :ivar probes: whether each probe passes.
     :ivar transitions: how many changes of status each check has had since the server started.
+    :ivar draining: whether readiness is red for good.
+    :ivar paused: whether it is until somebody resumes.
     """
 
     report: Report
     results: tuple[Result, ...]
     probes: cabc.Mapping[str, bool]
     transitions: cabc.Mapping[str, int]
+    draining: bool = False
+    paused: bool = False

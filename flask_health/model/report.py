@@ -59,6 +59,10 @@ class Report:
     steps: tuple[StepReport, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def noting(self, note: str) -> Report:
+        """The same report with one more note."""
+        return dataclasses.replace(self, notes=(*self.notes, note))
+
     def excluding(self, names: cabc.Iterable[str]) -> Report:
         """The same report, its status without some checks. The server is never left out, and a
         name that is no check changes nothing.

@@ -93,14 +93,19 @@ def _of_server(measures: Measures) -> cabc.Iterator[Metric]:
     yield _counted(
         "workers", "Living workers of the server by state.", "state", STATES, _states(report)
     )
-    expected = _gauge("workers_expected", "Workers that the server wants.")
-    expected.add_metric([], report.expected)
-    yield expected
-    problems = _gauge(
-        "problems", "Faults of Flask-Health's own means, such as an unusable state directory."
-    )
-    problems.add_metric([], len(report.notes))
-    yield problems
+    for name, text, value in (
+        ("workers_expected", "Workers that the server wants.", report.expected),
+        ("draining", "Whether the server is draining.", measures.draining),
+        ("paused", "Whether the server is paused.", measures.paused),
+        (
+            "problems",
+            "Faults of Flask-Health's own means, as the worker that answers knows them.",
+            len(report.notes),
+        ),
+    ):
+        family = _gauge(name, text)
+        family.add_metric([], value)
+        yield family
     yield _counted(
         "checks",
         "Checks that hold for the whole server by status.",

@@ -61,6 +61,9 @@ class Checks:
     def stop(self) -> None:
         """This worker accepts no more."""
 
+    def look(self) -> None:
+        """About once a second, while there is something that may change by itself."""
+
 
 class Gate:
     """The init gate of one app in this worker.
@@ -276,6 +279,7 @@ class Gate:
             if self.setup:
                 self.setup.check_timeouts(now)
             over = self.local.is_set() or (self.setup is not None and self.setup.gave_up)
+            self._checks.look()
             if self.presence is None and over:
                 return
             if self.presence and self.headcount:

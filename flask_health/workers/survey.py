@@ -6,6 +6,7 @@ from ..model import judge
 from ..model.mask import mask
 from ..model.measures import Measures
 from ..model.report import Report, StepReport, aggregate
+from ..model.server import DRAIN, PAUSE
 from ..model.status import Status, worst
 from . import orders
 from .gate import Gate
@@ -54,6 +55,8 @@ def measure(gate: Gate, verdict: Verdict) -> Measures:
         results=tuple(shared),
         probes={probe: verdict.good(probe) for probe in ("live", "ready", "startup")},
         transitions=runner.transition_counts() if runner else {},
+        draining=census.draining if census else DRAIN in gate.orders,
+        paused=census.paused if census else PAUSE in gate.orders,
     )
 
 
