@@ -51,6 +51,9 @@ STATES = tuple(_STATES.values())
 for _state in STATES:
     setattr(WorkerState, _state.upper(), _state)
 
+ALLOWED = "allowed"
+"""The file that says that the checks allow traffic."""
+
 DRAIN = "drain"
 """The file that turns readiness red for good."""
 
@@ -176,7 +179,7 @@ def take_census(
         tuple(sorted(markers, key=lambda marker: marker.age)),
         opened="open" in names,
         started="started" in names,
-        allowed="allowed" in names,
+        allowed=ALLOWED in names,
         draining=DRAIN in names,
         paused=PAUSE in names,
         orphaned=orphaned,

@@ -26,6 +26,7 @@ from .steps import Step, running
 
 if t.TYPE_CHECKING:
     from .headcount import Headcount
+    from .journal import Journal
     from .presence import Presence
     from .setup import Setup
 
@@ -70,6 +71,7 @@ class Gate:
 
     :ivar event: a `threading.Event`, set once setup has finished in every worker of this server.
     :ivar local: a `threading.Event`, set once setup has finished in this worker.
+    :ivar generation: which loading of the code this worker belongs to: 0 for the server's start.
     :ivar orders: `drain` and `pause`, with its reason, where there is no state directory for them.
     :ivar record: what this worker counts.
     """
@@ -93,6 +95,7 @@ class Gate:
         self.headcount: Headcount | None = None
         self.setup: Setup | None = None
         self.begun: bool = False
+        self.generation: int = 0
         self.orders: dict[str, str] = {}
         self.record: Record = Record()
         self._ordinal = ordinal
@@ -238,7 +241,7 @@ class Gate:
             self.problems = ["this platform has no file locks"]
         if self.presence:
             self.headcount = Headcount(self.server, self.presence)
-            self._generation = _generation(self.presence, self.server)
+            self.generation = _generation(self.presence, self.server)
             if self.orders:
                 from .orders import give
 
@@ -249,7 +252,7 @@ class Gate:
 
     def _run_setup(self) -> None:
         assert self.setup is not None
-        self.setup.run(self.presence, self._generation if self.presence else 0)
+        self.setup.run(self.presence, self.generation)
 
     def _changed(self) -> None:
         """Tells what the setup of this worker has come to, here and to the others."""
@@ -274,6 +277,7 @@ class Gate:
     def _keep(self) -> None:
         """The life of the keeper's thread: timeouts, the opening, mending."""
         mended = time.monotonic()
+        journal = self._journal()
         while not self._left:
             now = time.monotonic()
             if self.setup:
@@ -282,6 +286,8 @@ class Gate:
             self._checks.look()
             if self.presence is None and over:
                 return
+            if journal:
+                journal.keep(now, finished=self.local.is_set())
             if self.presence and self.headcount:
                 self.headcount.check(now)
                 self._look()
@@ -295,6 +301,14 @@ class Gate:
         markers, beat = presence.watch.look().markers, self.server.beat
         oldest = bool(markers) and markers[0].pid == presence.pid
         self.record.keep(presence.directory, len(markers), oldest, beat() if beat else 0.0)
+
+    def _journal(self) -> Journal | None:
+        """What tells outsiders how far setup has come."""
+        if not (self.presence and self.setup and self.setup.unfinished):
+            return None
+        from .journal import Journal
+
+        return Journal(self.presence, self.setup)
 
     def _look(self) -> None:
         """Opens the gate when the last worker is ready, and sees that another has opened it."""

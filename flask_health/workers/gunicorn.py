@@ -70,6 +70,7 @@ def describe(worker: t.Any, arbiter: t.Any, frame: types.FrameType | None) -> Se
         own_queue=bool(getattr(cfg, "reuse_port", False)),
         tmp_dir=cfg.worker_tmp_dir,
         beat=_beat_of(worker.tmp),
+        listen=tuple(map(str, cfg.bind)),
     )
 
 

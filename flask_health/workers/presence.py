@@ -13,7 +13,7 @@ import threading
 from ..model.server import DRAIN, PAUSE, Census, Marker, WorkerState, parse_marker
 from .process import children, start_time
 from .server import Server
-from .statedir import Publication, StateDir, join, marker_is_alive
+from .statedir import ABOUT, Publication, StateDir, join, marker_is_alive, progress_of
 from .watch import Watch
 
 log: logging.Logger = logging.getLogger("flask_health")
@@ -47,6 +47,8 @@ class Presence:
         self._publication: Publication | None = None
         self._told_to_stop = False
         self._decided: set[str] = set()
+        self._describe: cabc.Callable[[], str] | None = None
+        self._described: bool | None = False
         self._paused: str | None = None
         self._learnt: Census | None = None
         self._lock = threading.Lock()
@@ -83,6 +85,19 @@ class Presence:
         """Makes a fact true for all workers, for as long as this boot lives."""
         with self._lock:
             self._decided.add(fact)
+            self._mend()
+
+    def introduce(self, facts: cabc.Collection[str], describe: cabc.Callable[[], str]) -> None:
+        """Tells outsiders what they need to judge this server, and what it is.
+
+        :param facts: names, which are decided.
+        :param describe: makes the text of `about.json`. A server works as well without that file.
+        """
+        with self._lock:
+            # The first worker of a reload finds what was true before it.
+            self._described = all(map(self.directory.exists, facts))
+            self._decided.update(facts)
+            self._describe = describe
             self._mend()
 
     def pause(self, reason: str) -> None:
@@ -163,6 +178,17 @@ class Presence:
             self._complain(error)
         else:
             self._complained = False
+        if self._describe and not (self._described and self.directory.exists(ABOUT)):
+            self._write_about(self._describe())
+
+    def _write_about(self, text: str) -> None:
+        try:
+            self.directory.write(ABOUT, text)
+            self._described = True
+        except OSError as error:
+            if self._described is not None:
+                log.warning("cannot write %s, which outsiders read: %s", ABOUT, error)
+            self._described = None  # Tried again, and not told of again.
 
     def _move(self) -> None:
         directory = join(self._boot, self._bases, self.problems)
@@ -195,6 +221,7 @@ class Presence:
             marker = parse_marker(name)
             if marker and not marker_is_alive(self.directory, name, marker):
                 self.directory.remove(name)
+                self.directory.remove(progress_of(marker.pid))
 
     def _all_stop(self) -> bool:
         """Whether every worker of this server has been told to stop."""

@@ -8,6 +8,7 @@ import logging
 import math
 
 from ..model.check import History
+from ..model.server import ALLOWED
 from .board import Board
 from .presence import Presence
 
@@ -28,6 +29,7 @@ class Publisher:
         self._presence = presence
         self._board = board
         self._due = math.inf
+        self._until = 0.0
 
     def ask(self, at: float) -> None:
         """Has the results published at a time on the monotonic clock, or earlier."""
@@ -51,13 +53,20 @@ class Publisher:
             self._mended()
         return True
 
-    def allow(self, allowed: bool, leads: bool) -> None:
-        """Tells all workers at once whether the checks allow traffic."""
-        presence = self._presence
-        if allowed is presence.watch.look().allowed:
-            return
+    def allow(self, allowed: bool, until: float, leads: bool) -> None:
+        """Tells all workers at once whether the checks allow traffic.
+
+        :param until: when that is believed no more, on the monotonic clock. Workers see it by the
+            results; for outsiders it is the modification time of the name.
+        """
+        directory = self._presence.directory
+        changes = allowed is not self._presence.watch.look().allowed
         try:
-            (presence.directory.create if allowed else presence.directory.remove)("allowed")
+            if changes:
+                (directory.create if allowed else directory.remove)(ALLOWED)
+            if allowed and (changes or until != self._until):
+                directory.date(ALLOWED, until)
+                self._until = until
         except OSError as error:
             self._failed(error, leads)
 

@@ -136,7 +136,8 @@ class Runner:
             return self._until_next(now)
         published = self._publisher.publish_if_due(now, self._shared, self.leads)
         if published or self._leadership:
-            self._publisher.allow(self._allows_traffic(now), self.leads)
+            until = self.outlook.good_until["ready"]
+            self._publisher.allow(self._allows_traffic(now), until, self.leads)
         if published and self.leads:
             self.trail.tell(self._shared())
         return min(TICK, self._until_next(now)) if self._leadership else TICK

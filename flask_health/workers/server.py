@@ -41,6 +41,7 @@ class Server:
     :ivar strangers: pids of children of the master that are no workers.
     :ivar own_queue: whether each worker has its own queue of connections (`reuse_port`).
     :ivar tmp_dir: the directory that the server is configured to use for its own temporary files.
+    :ivar listen: the addresses that the server listens on, for people, where known.
     :ivar group: which group of the master's children the workers are, where it has several.
     :ivar beat: tells when the serving loop of this worker last showed life, in seconds on the
         monotonic clock, 0 when it has not yet; None where nobody knows.
@@ -57,6 +58,7 @@ class Server:
     strangers: frozenset[int] = frozenset()
     own_queue: bool = False
     tmp_dir: str | None = None
+    listen: tuple[str, ...] = ()
     group: str = ""
     beat: cabc.Callable[[], float] | None = None
     found_again: cabc.Callable[[], Server] | None = None

@@ -36,6 +36,21 @@ _CREATE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 MOST_TEXT = 1 << 20
 """Characters of a file that are read."""
 
+LATEST = 1e9
+"""Seconds on the monotonic clock that no machine reaches, and every file system can write down."""
+
+ABOUT = "about.json"
+"""What outsiders are told of the server."""
+
+PROGRESS = "progress"
+"""The folder in which workers that start tell how far they have come."""
+
+
+def progress_of(pid: int) -> str:
+    """The file in which a worker tells how far its setup has come."""
+    return f"{PROGRESS}/{pid}.json"
+
+
 LONGEST_WAIT = 0.2
 """Seconds that a writer waits for another one."""
 
@@ -104,6 +119,18 @@ class StateDir:
     def create(self, name: str) -> None:
         """Creates an empty file; one that exists is left as it is."""
         close(os.open(name, _CREATE, 0o600, dir_fd=self.fd))
+
+    def date(self, name: str, moment: float) -> None:
+        """Gives a file a modification time: a moment on the monotonic clock, in seconds."""
+        moment_ns = int(min(moment, LATEST) * 1e9)
+        os.utime(name, ns=(moment_ns, moment_ns), dir_fd=self.fd, follow_symlinks=False)
+
+    def date_of(self, name: str) -> float:
+        """The same for a reader; 0 when there is no such file."""
+        try:
+            return os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mtime_ns / 1e9
+        except OSError:
+            return 0.0
 
     def remove(self, name: str) -> None:
         """Removes a file, if there is one."""

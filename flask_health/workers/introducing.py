@@ -1,0 +1,94 @@
+"""What a server tells outsiders of itself: names, which they judge it by, and `about.json`, which
+says what it is.
+
+    master.<pid>.<start>    the process whose end is the server's
+    terms.<generation>.<minimum>.<checks>.<startup>
+                            what readiness depends on: HEALTH_MIN_WORKERS, the number of checks,
+                            and how many of them are the startup probe's
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import os
+import sys
+import typing as t
+
+from .process import start_time
+
+if t.TYPE_CHECKING:
+    from ..config import Config
+    from ..model.check import Check
+    from .gate import Gate
+
+TOLD = (
+    "probes",
+    "critical",
+    "scope",
+    "timeout",
+    "interval",
+    "retry_interval",
+    "failure_threshold",
+    "success_threshold",
+    "component_type",
+    "measurement",
+)
+"""What is told of a check beside its name."""
+
+
+def introduce(gate: Gate, config: Config, checks: cabc.Sequence[Check], package: str) -> None:
+    """Has a worker tell what its server is; its presence keeps it told.
+
+    :param package: what the app is part of: its installed version is the server's, where
+        `HEALTH_VERSION` says nothing.
+    """
+    presence, server = gate.presence, gate.server
+    if presence is None:
+        return
+    start = start_time(server.master)
+    startup = sum("startup" in check.probes for check in checks)
+    facts = (
+        f"master.{server.master}.{start}",
+        f"terms.{gate.generation}.{gate.options.min_workers}.{len(checks)}.{startup}",
+    )
+
+    def describe() -> str:
+        import json
+
+        return json.dumps(
+            {
+                "app": gate.options.app_name,
+                "service": config.service or gate.options.app_name,
+                "version": config.version or installed_version(package),
+                "server": server.kind,
+                "listen": list(server.listen),
+                "master": {"pid": server.master, "start": start},
+                "generation": gate.generation,
+                "min_workers": gate.options.min_workers,
+                "checks": {c.name: {key: getattr(c, key) for key in TOLD} for c in checks},
+            }
+        )
+
+    presence.introduce(facts, describe)
+
+
+def installed_version(package: str) -> str | None:
+    """The version of an installed package, from the name of its directory of metadata: what reads
+    those is large, and this is asked once in the life of a worker.
+    """
+    wanted = _plain(package)
+    for path in sys.path:
+        try:
+            names = os.listdir(path or ".")
+        except OSError:
+            continue
+        for name in names:
+            stem, _, kind = name.rpartition(".")
+            found, _, version = stem.partition("-")
+            if kind == "dist-info" and version and _plain(found) == wanted:
+                return version
+    return None
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_").replace(".", "_")
