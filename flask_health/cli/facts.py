@@ -40,11 +40,6 @@ class App(t.NamedTuple):
         """`HEALTH_LISTEN`."""
         return getattr(self.config, "listen", None)
 
-    @property
-    def webhook_url(self) -> str | None:
-        """`HEALTH_WEBHOOK_URL`."""
-        return getattr(self.config, "webhook_url", None)
-
 
 class Gunicorn(t.NamedTuple):
     """The settings of gunicorn that matter here; durations in seconds.

@@ -75,7 +75,7 @@ def listener_without_token(facts: Facts) -> cabc.Iterator[Finding]:
 
 def webhook_in_the_clear(facts: Facts) -> cabc.Iterator[Finding]:
     """A webhook's address is its secret."""
-    url = facts.app.webhook_url
+    url = facts.app.config.webhook_url
     parts = urllib.parse.urlsplit(url or "")
     if url and parts.scheme == "http" and parts.hostname not in HERE:
         secret = mask(f"http://{parts.hostname}/...")
