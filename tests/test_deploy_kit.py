@@ -15,7 +15,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from support import system
-from support.kit import FILES, KIT, ROOT, File
+from support.kit import FILES, KIT, File
 
 SCHEMAS = Path(__file__).resolve().parent / "schemas"
 
