@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
-from .command import BAD, GOOD, Command, Option, Options, WrongUse, one_of, seconds
-from .http import Unreachable, get
-from .target import FORMS, parse
+from .command import BAD, GOOD, Command, Option, Options, WrongUse, seconds
+from .shared import CHOICE, EXPECT_VERSION, PROBE, TOKEN
+from .target import FORMS
 
-PROBES = ("health", "live", "ready", "startup")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .asking import Finding
 
 NOTES = f"""
 TARGET is {FORMS};
-the prefix is /health when none is given.
+without one the state directory is read, which works while every worker is busy.
 
 exit status: 0 pass or warn, 1 fail or unreachable, 3 wrong use
+with --nagios: 0 pass, 1 warn, 2 fail or unreachable, 3 wrong use
 """
 
 
 def run(options: Options) -> int:
     """Asks and tells."""
+    finding = find_out(options, detailed=options.nagios or bool(options.expect_version))
+    if options.nagios:
+        from .nagios import tell
+
+        return tell(finding)
+    print(f"{finding.word}: {finding.text}")
+    return GOOD if finding.good else BAD
+
+
+def find_out(options: Options, detailed: bool) -> Finding:
+    """What one probe of the server that is meant comes to.
+
+    :param detailed: tell a warning from a pass, and look at the version: that takes longer.
+    """
     if not options.words:
-        raise WrongUse("a target is missing")
-    target = parse(options.words[0])
-    url = target.url(options.probe)
-    try:
-        answer = get(target, target.path(options.probe), options.timeout)
-    except Unreachable as why:
-        print(f"unreachable: {url}: {why}")
-        return BAD
-    good = 200 <= answer.code < 300
-    print(f"{'ok' if good else 'not ready'}: {url} answered {answer.code}")
-    return GOOD if good else BAD
+        from .asking_state import ask
+
+        return ask(options, detailed)
+    for option in CHOICE:
+        if getattr(options, option.attribute) is not None:
+            raise WrongUse(f"{option.name} is for a server of this host: leave the target out")
+    from .asking_http import ask as ask_http
+
+    return ask_http(options, detailed)
 
 
 COMMAND = Command(
@@ -37,8 +52,12 @@ COMMAND = Command(
     "[TARGET] [OPTION ...]",
     "Asks one probe, once.",
     [
-        Option("--probe", "which one", "PROBE", one_of(*PROBES), "health"),
+        PROBE,
         Option("--timeout", "how long all of it may take", "SECONDS", seconds, 2.0),
+        EXPECT_VERSION,
+        TOKEN,
+        Option("--nagios", "answer as a Nagios plug-in does"),
+        *CHOICE,
     ],
     most=1,
     notes=NOTES,

@@ -63,11 +63,11 @@ class Options:
     `expect_version`.
 
     :ivar words: what was given besides options.
-    :ivar app: the Flask app, when called as `flask health`; else None.
+    :ivar flask_app: the Flask app, when called as `flask health`; else None.
     """
 
     words: list[str]
-    app: flask.Flask | None = None
+    flask_app: flask.Flask | None = None
 
     if TYPE_CHECKING:
 

@@ -57,7 +57,7 @@ def _run(words: list[str], program: str, app: flask.Flask | None) -> int:
         return GOOD
     try:
         options = command.read(words, os.environ)
-        options.app = app
+        options.flask_app = app
         return command.run(options)
     except WrongUse as wrong:
         print(f"{program} {name}: {wrong}", file=sys.stderr)
@@ -87,7 +87,10 @@ def _wants_help(words: list[str]) -> bool:
 
 def _flush() -> None:
     """Writes what is left, and lets nobody complain when there is no reader any more."""
-    try:
-        sys.stdout.flush()
-    except (BrokenPipeError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        except (AttributeError, ValueError):
+            pass  # It was closed before we began.

@@ -15,7 +15,15 @@ import typing as t
 
 from ..model.check import History, Outcome
 from ..model.status import Status
-from .presence import Presence
+
+if t.TYPE_CHECKING:
+    from .statedir import StateDir
+
+    class Place(t.Protocol):
+        """Who knows the state directory."""
+
+        directory: StateDir
+
 
 log: logging.Logger = logging.getLogger("flask_health")
 
@@ -50,7 +58,7 @@ class Transition:
 class Board:
     """Published results: written by whoever runs the checks, read by all. The newest wins."""
 
-    def __init__(self, presence: Presence) -> None:
+    def __init__(self, presence: Place) -> None:
         self._presence = presence
         self._seen: tuple[int, int] = (0, 0)
         self._sequence = 0

@@ -286,6 +286,14 @@ def marker_is_alive(directory: StateDir, name: str, marker: Marker) -> bool:
     return directory.is_locked(name) and marker.start in (start_time(marker.pid), 0)
 
 
+def look_into(path: str) -> StateDir:
+    """The directory of a boot for an outsider.
+
+    :raises OSError: when it cannot be opened.
+    """
+    return StateDir(path, os.open(path, _DIRECTORY), Lock(-1))
+
+
 def candidates(configured: str | None, server_tmp: str | None) -> list[str]:
     """The bases to try for shared state, best first."""
     import tempfile  # Here: who only reads cannot wait for it.

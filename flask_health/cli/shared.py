@@ -1,0 +1,16 @@
+"""The options that several commands have."""
+
+from __future__ import annotations
+
+from .command import Option, one_of, whole
+
+PROBES = ("health", "live", "ready", "startup")
+PROBE = Option("--probe", f"which one: {', '.join(PROBES)}", "PROBE", one_of(*PROBES), "health")
+EXPECT_VERSION = Option("--expect-version", "fail unless the server is of this version", "VERSION")
+TOKEN = Option("--token", "shows the details of a server", "TOKEN", environ="FLASK_HEALTH_TOKEN")
+STATE = Option("--state", "where the server's state is; default: wherever it may be", "[DIR]")
+PID = Option(
+    "--pid", "the process id of the server's master, where several servers run", "PID", whole
+)
+APP = Option("--app", "the name of the app, where several servers run", "NAME")
+CHOICE = (STATE, PID, APP)
