@@ -19,6 +19,9 @@ WRONG_USE = 3
 """Never 2: Docker reserves it."""
 INTERRUPTED = 130
 
+WIDTH = 100
+"""Columns of a help text."""
+
 
 class WrongUse(Exception):
     """The command cannot be run as it was called; the message says what would be right."""
@@ -133,11 +136,16 @@ class Command:
 
     def help(self, program: str) -> str:
         """The text of `--help`."""
+        from textwrap import wrap
+
         lines = [f"usage: {program} {self.usage}".rstrip(), "", self.summary]
         shown = [(f"{o.name} {o.value}".rstrip(), _describe(o)) for o in self.options]
         shown.append(("--help", "show this"))
         width = max(len(left) for left, _ in shown)
-        lines += ["", "options:", *(f"  {left:{width}}  {right}" for left, right in shown)]
+        lines += ["", "options:"]
+        for left, right in shown:
+            first, *more = wrap(right, WIDTH - width - 4)
+            lines += [f"  {left:{width}}  {first}", *(f"{'':{width + 4}}{line}" for line in more)]
         return "\n".join([*lines, "", self.notes.strip("\n")]).rstrip("\n")
 
 

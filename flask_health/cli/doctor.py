@@ -29,7 +29,7 @@ exit status: 0 no findings, 1 findings, 3 wrong use
 
 def run(options: Options) -> int:
     """Tells all findings."""
-    app = app_facts(options.app)
+    app = app_facts(options.flask_app)
     gunicorn, unchecked = None, []
     try:
         gunicorn = gunicorn_facts(options.gunicorn, options.config)

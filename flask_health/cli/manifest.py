@@ -17,7 +17,8 @@ FROM_OUTSIDE = ("aws", "kubernetes")
 FLEETS = ("compose", "kubernetes")
 
 NOTES = f"""
-KIND is one of {", ".join(manifests.KINDS)}.
+KIND is one of
+{", ".join(manifests.KINDS)}.
 
 The numbers follow from the timeouts of the app's setup steps, HEALTH_DRAIN_DELAY, and gunicorn's
 settings; comments give the arithmetic. The same input gives the same text.
@@ -35,7 +36,7 @@ def run(options: Options) -> int:
         raise WrongUse(f"there is no manifest {kind!r}{nearest(kind, manifests.KINDS)}")
     if options.fleet and kind not in FLEETS:
         raise WrongUse(f"--fleet is for {' and '.join(FLEETS)}, not for {kind!r}")
-    app = app_facts(options.app)
+    app = app_facts(options.flask_app)
     if kind in FROM_OUTSIDE:
         _reachable(app)
     try:
@@ -43,7 +44,7 @@ def run(options: Options) -> int:
     except Missing as why:
         print(f"gunicorn's defaults are taken: {why}", file=sys.stderr)
         gunicorn = Gunicorn()
-    import_name = options.app.import_name if options.app else ""
+    import_name = options.flask_app.import_name if options.flask_app else ""
     choices = Choices(
         name=options.name or "",
         image=options.image or "",

@@ -12,7 +12,7 @@ import time
 
 from ..model import judge
 from ..model.server import ALLOWED, Census, parse_marker, take_census
-from .process import is_zombie, start_time
+from .process import is_alive
 from .statedir import StateDir, Unusable, available, look_into, marker_is_alive
 
 TYPE_CHECKING = False
@@ -234,14 +234,12 @@ def _is_number(text: str) -> bool:
 
 def _lives(pid: int, start: int) -> bool:
     """Whether a process is there, and the one that was meant."""
-    if not pid:
-        return False
-    if start:
-        return start_time(pid) == start and not is_zombie(pid)
+    if start or not pid:
+        return bool(pid) and is_alive(pid, start)
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:
-        pass
+        pass  # It is there, and somebody else's.
     return True
