@@ -23,7 +23,7 @@ app.config.update(
     HEALTH_LINKS={"runbook": "https://wiki.example.com/shop", "about": "javascript:alert(1)"},
 )
 health = HealthCheck(app)
-INTERVAL = float(os.environ.get("INTERVAL", "0.5"))
+INTERVAL = float(os.environ.get("INTERVAL", "0.2"))
 
 
 @app.before_request

@@ -55,6 +55,7 @@ HAPROXY = Need(("haproxy",), programs=("haproxy",))
 NGINX = Need(("nginx",), programs=("nginx",))
 PROMETHEUS = Need(("prometheus",), programs=("promtool",))
 SYSTEMD = Need(("systemd",), programs=("systemd-analyze",))
+CHROMIUM = Need(("chromium", "fonts-dejavu-core", "fonts-inter"), programs=("chromium",))
 ALL = (
     MOD_WSGI,
     NAMESPACES,
@@ -66,6 +67,7 @@ ALL = (
     NGINX,
     PROMETHEUS,
     SYSTEMD,
+    CHROMIUM,
 )
 
 

@@ -2,7 +2,7 @@
 // node by node, so that focus, scroll position and selection stay where they are.
 (() => {
   "use strict";
-  const LONGEST = 30, PATIENCE = 8;  // seconds between two questions, for one answer
+  const LONGEST = 30, PATIENCE = 5;  // seconds between two questions, for one answer
   const by = (id) => document.getElementById(id);
   const page = by("page"), contact = by("contact"), retry = by("retry");
   const icon = document.querySelector("link[rel=icon]");
