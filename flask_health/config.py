@@ -150,6 +150,8 @@ class Config:
 
     :ivar gate_timeout: how long a business request may wait; None: 0 in a worker of a pre-fork
         server, 30 s in a server of one.
+    :ivar drain_delay: how long readiness is red before a server stops; None: 5 s, and 0 under
+        `TESTING` and in debug mode.
     :ivar workers: the number of workers of a server that cannot be asked; None: ask it.
     """
 
@@ -164,6 +166,7 @@ class Config:
     exit_on_setup_failure: bool = False
     hold: t.Literal["siblings", "always", "never"] = "siblings"
     min_workers: int = 1
+    drain_delay: float | None = None
     details: t.Literal["authorized", "always", "never"] = "authorized"
     token: str | None = None
     version: str | None = None
@@ -196,6 +199,7 @@ PARSERS: dict[str, cabc.Callable[[object], object]] = {
     "exit_on_setup_failure": _flag,
     "hold": _one_of("siblings", "always", "never"),
     "min_workers": _count,
+    "drain_delay": _seconds,
     "details": _one_of("authorized", "always", "never"),
     "token": _text,
     "version": _text,

@@ -41,6 +41,9 @@ if t.TYPE_CHECKING:
 # Imported when first used, and not with the app: what runs checks, and what tells of details.
 log: logging.Logger = logging.getLogger("flask_health")
 
+DRAIN_DELAY = 5.0
+"""Seconds that readiness is red before a server stops, unless the configuration says otherwise."""
+
 
 class Wired(Checks):
     """What the extension keeps for one app.
@@ -121,6 +124,11 @@ class Wired(Checks):
             self.verdict.runner = Runner(
                 checks, lambda check: self._call(check.function), presence, self._tell
             )
+
+    @property
+    def any(self) -> bool:
+        """Whether there are any checks."""
+        return self.verdict.runner is not None
 
     def start(self) -> None:
         """Starts the checks; setup has finished in this worker."""
@@ -276,4 +284,11 @@ def _gate_options(app: flask.Flask, config: Config) -> GateOptions:
         hold=config.hold,
         setup_timeout=config.setup_timeout,
         exit_on_failure=config.exit_on_setup_failure,
+        drain_delay=_drain_delay(app, config),
     )
+
+
+def _drain_delay(app: flask.Flask, config: Config) -> float:
+    if config.drain_delay is not None:
+        return config.drain_delay
+    return 0.0 if app.testing or app.debug else DRAIN_DELAY

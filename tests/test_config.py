@@ -127,6 +127,7 @@ ROWS = {
         ["sometimes", ""],
     ),
     "min_workers": count(1),
+    "drain_delay": seconds(None),
     "details": Row(
         "authorized",
         [(word, word) for word in ("authorized", "always", "never")],

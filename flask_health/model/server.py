@@ -26,6 +26,8 @@ class WorkerState(str):
     """Its setup has finished and it serves."""
     LEAVING: t.ClassVar[WorkerState]
     """Told to stop, and still serving."""
+    DRAINING: t.ClassVar[WorkerState]
+    """Told to stop with all others, and still serving."""
     FAILED: t.ClassVar[WorkerState]
     """Its setup raised or timed out."""
     STOPPING: t.ClassVar[WorkerState]
@@ -44,7 +46,7 @@ class WorkerState(str):
         return self in SERVING
 
 
-_WORDS = ("starting", "ready", "leaving", "failed", "stopping")
+_WORDS = ("starting", "ready", "leaving", "draining", "failed", "stopping")
 _STATES: dict[str, WorkerState] = {word: str.__new__(WorkerState, word) for word in _WORDS}
 STATES = tuple(_STATES.values())
 
@@ -60,7 +62,8 @@ DRAIN = "drain"
 PAUSE = "pause"
 """The file that turns it red for as long as it is there; its text is the reason."""
 
-SERVING = frozenset({WorkerState.READY, WorkerState.LEAVING})
+SERVING = frozenset({WorkerState.READY, WorkerState.LEAVING, WorkerState.DRAINING})
+TOLD = frozenset({WorkerState.LEAVING, WorkerState.DRAINING, WorkerState.STOPPING})
 
 
 class Value:
@@ -175,12 +178,13 @@ def take_census(
 
     :param markers: those of them that are markers of living workers.
     """
+    markers = tuple(sorted(markers, key=lambda marker: marker.age))
     return Census(
-        tuple(sorted(markers, key=lambda marker: marker.age)),
+        markers,
         opened="open" in names,
         started="started" in names,
         allowed=ALLOWED in names,
-        draining=DRAIN in names,
+        draining=DRAIN in names or WorkerState.DRAINING in [m.state for m in markers],
         paused=PAUSE in names,
         orphaned=orphaned,
     )

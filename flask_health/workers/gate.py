@@ -20,11 +20,13 @@ import typing as t
 
 from ..model import judge
 from ..model.server import SERVING, Census, WorkerState
+from .process import parent
 from .records import Record
 from .server import Role, Server, enroll
 from .steps import Step, running
 
 if t.TYPE_CHECKING:
+    from .drain import Departure
     from .headcount import Headcount
     from .journal import Journal
     from .presence import Presence
@@ -48,10 +50,16 @@ class GateOptions(t.NamedTuple):
     hold: t.Literal["siblings", "always", "never"] = "siblings"
     setup_timeout: float | None = None
     exit_on_failure: bool = False
+    drain_delay: float = 0.0
 
 
 class Checks:
     """What runs the checks of an app, when the gate says so; this one has none to run."""
+
+    @property
+    def any(self) -> bool:
+        """Whether there are any."""
+        return False
 
     def prepare(self, presence: Presence | None) -> None:
         """Setup is about to begin."""
@@ -98,6 +106,7 @@ class Gate:
         self.generation: int = 0
         self.orders: dict[str, str] = {}
         self.record: Record = Record()
+        self.departure: Departure | None = None
         self._ordinal = ordinal
         self._steps = steps
         self._call = call
@@ -106,6 +115,7 @@ class Gate:
         self._made_in = os.getpid()
         self._tickets = [None]
         self._turned = threading.Event()
+        self._woken = threading.Event()
         self._left = False
         if server.role is not Role.ALONE:
             _import_shared()  # Here: the workers that a preloading master forks have it already.
@@ -183,14 +193,14 @@ class Gate:
             if os.getpid() != self._made_in:
                 # In place: users hold these objects, which a preloading master made before its
                 # worker was monkey-patched. Where nobody has forked, threads may wait for them.
-                for event in (self.event, self.local, self._turned):
+                for event in (self.event, self.local, self._turned, self._woken):
                     event.__init__()  # type: ignore[misc]
             self.server = self.server.placed()
             self._appear()
         self._checks.prepare(self.presence)
         self._changed()
         self.begun = True
-        if self.presence or self.setup.unfinished:
+        if self.presence or self.setup.unfinished or self.departure:
             _start_thread(self._keep, "flask-health-keeper")
         if self.setup.unfinished:
             _start_thread(self._run_setup, "flask-health-setup")
@@ -205,12 +215,30 @@ class Gate:
 
     def should_hold(self) -> bool:
         """Whether this worker had better not accept yet: others serve, and it is not ready."""
-        if self.local.is_set() or self.options.hold == "never":
+        if self.options.hold == "never":
             return False
-        if self.options.hold == "always":
+        if self.options.hold == "always" and not self.local.is_set():
             return True
         census = self.census
-        return not self.server.own_queue and bool(census and census.how_many(SERVING))
+        if census is None or self.server.own_queue:
+            return False
+        if not self.local.is_set() and census.how_many(SERVING):
+            return True
+        ready = census.opened and (census.allowed or not self._checks.any)
+        return not ready and self._predecessor_serves()
+
+    def _predecessor_serves(self) -> bool:
+        """Whether the master that ours is to replace has workers that serve."""
+        old, presence = self.server.predecessor, self.presence
+        if not old or presence is None or parent(self.server.master) != old:
+            return False
+        from .drain import serves
+
+        return serves(os.path.dirname(presence.directory.path), old)
+
+    def wake(self) -> None:
+        """Has the keeper take its turn now. For signal handlers."""
+        self._woken.set()
 
     def told_to_stop(self) -> None:
         """Says that this worker accepts no more. Called in signal handlers."""
@@ -275,7 +303,14 @@ class Gate:
             self._exit_if_wanted()
 
     def _keep(self) -> None:
-        """The life of the keeper's thread: timeouts, the opening, mending."""
+        """The life of the keeper's thread: timeouts, the opening, mending, and the end."""
+        try:
+            self._keep_on()
+        finally:
+            if self.departure:
+                self.departure.abandon()
+
+    def _keep_on(self) -> None:
         mended = time.monotonic()
         journal = self._journal()
         while not self._left:
@@ -284,8 +319,9 @@ class Gate:
                 self.setup.check_timeouts(now)
             over = self.local.is_set() or (self.setup is not None and self.setup.gave_up)
             self._checks.look()
-            if self.presence is None and over:
+            if self.presence is None and over and self.departure is None:
                 return
+            leaving = self.departure is not None and self.departure.turn(now)
             if journal:
                 journal.keep(now, finished=self.local.is_set())
             if self.presence and self.headcount:
@@ -295,7 +331,9 @@ class Gate:
                     mended = now
                     self.presence.mend()
                     self._keep_record(self.presence)
-            time.sleep(MENDING_LOOK if over and self.event.is_set() else OPENING_LOOK)
+            calm = over and self.event.is_set() and not leaving
+            self._woken.wait(MENDING_LOOK if calm else OPENING_LOOK)
+            self._woken.clear()
 
     def _keep_record(self, presence: Presence) -> None:
         markers, beat = presence.watch.look().markers, self.server.beat

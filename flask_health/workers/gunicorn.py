@@ -22,6 +22,8 @@ import typing as t
 from .server import Role, Server, frames, members
 
 if t.TYPE_CHECKING:
+    from .drain import Departure
+    from .gate import Gate
     from .server import Member
 
 log: logging.Logger = logging.getLogger("flask_health")
@@ -66,6 +68,7 @@ def describe(worker: t.Any, arbiter: t.Any, frame: types.FrameType | None) -> Se
         age=worker.age,
         forks=True,
         reloaded_at=_reloaded_at(worker, arbiter, frame),
+        predecessor=getattr(arbiter, "master_pid", 0),
         strangers=frozenset({getattr(arbiter, "dirty_arbiter_pid", 0)}),
         own_queue=bool(getattr(cfg, "reuse_port", False)),
         tmp_dir=cfg.worker_tmp_dir,
@@ -153,10 +156,18 @@ def serve(worker: t.Any) -> None:
             # Made where no frame of gunicorn could be seen, as in a thread.
             _, arbiter = find(sys._getframe())
             gate.server = describe(worker, arbiter, sys._getframe())
+    if not gates:
+        return
+    from .drain import Departure  # Not with the app: only a worker needs it.
+
+    departure = gates[0].departure = Departure(worker, t.cast("list[Gate]", gates))
+    for gate in gates:
         gate.begin()
-    if gates:
-        _note_signals(gates)
-        _hold(worker, gates)
+    _note_signals(departure, gates)
+    _hold(worker, gates)
+    departure.accepts = True
+    if not worker.alive:
+        sys.exit(0)  # Told to stop meanwhile, which tornado's worker forgets when it runs.
 
 
 def _hold(worker: t.Any, gates: list[Member]) -> None:
@@ -179,24 +190,29 @@ def _beats_cover_boot() -> bool:
     return int(version.partition(".")[0]) < 22
 
 
-def _note_signals(gates: list[Member]) -> None:
-    """Has the gates told of a stop before gunicorn's own handler is."""
+def _note_signals(departure: Departure, gates: list[Member]) -> None:
+    """Has the gates told of a stop before gunicorn's own handler is; one by SIGTERM can wait."""
     import signal  # Here: its enums cost every import of an app a millisecond.
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+    def chain(number: int, waits: cabc.Callable[[], bool]) -> None:
+        handle = signal.getsignal(number)
+
+        def handler(number: int, frame: types.FrameType | None) -> None:
+            if waits():
+                return
+            if not departure.passes:
+                for gate in gates:
+                    gate.told_to_stop()
+            if callable(handle):
+                handle(number, frame)
+
         with contextlib.suppress(ValueError):  # Not in the main thread: no handlers there.
-            signal.signal(number, _teller(gates, signal.getsignal(number)))
+            signal.signal(number, handler)
             signal.siginterrupt(number, number != signal.SIGTERM)  # As gunicorn does.
 
-
-def _teller(gates: list[Member], handle: t.Any) -> cabc.Callable[[int, t.Any], None]:
-    def handler(number: int, frame: types.FrameType | None) -> None:
-        for gate in gates:
-            gate.told_to_stop()
-        if callable(handle):
-            handle(number, frame)
-
-    return handler
+    chain(signal.SIGTERM, departure.tell)
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        chain(number, lambda: False)
 
 
 def leave() -> None:

@@ -58,7 +58,7 @@ class Headcount:
         youngest = census.markers[-1]
         if youngest.pid != os.getpid() or youngest.age < census.expected:
             return None  # Not ours to say, or the master has not forked them all yet.
-        children = process.children(self._server.master)
+        children = process.forked_children(self._server.master)
         if children is None:
             return None
         workers = len(children - self._server.strangers)

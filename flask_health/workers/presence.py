@@ -10,8 +10,8 @@ import logging
 import os
 import threading
 
-from ..model.server import DRAIN, PAUSE, Census, Marker, WorkerState, parse_marker
-from .process import children, start_time
+from ..model.server import DRAIN, PAUSE, TOLD, Census, Marker, WorkerState, parse_marker
+from .process import forked_children, start_time
 from .server import Server
 from .statedir import ABOUT, Publication, StateDir, join, marker_is_alive, progress_of
 from .watch import Watch
@@ -65,9 +65,12 @@ class Presence:
         return self._marker.state
 
     def say(self, state: WorkerState) -> None:
-        """Publishes the state of this worker. A worker that is stopping says nothing else."""
+        """Publishes the state of this worker. One that was told to stop says nothing but that, and
+        one that is stopping nothing else.
+        """
         with self._lock:
-            if self.state is not WorkerState.STOPPING:
+            told = self.state in TOLD
+            if not told or (state in TOLD and self.state is not WorkerState.STOPPING):
                 self._say(state)
 
     def expect(self, workers: int) -> None:
@@ -128,9 +131,10 @@ class Presence:
         """Ends this presence; the last worker of a server that stops removes the directory."""
         if self._publication is None:
             return
-        if self.state is not WorkerState.STOPPING:
+        if self.state not in TOLD:
             self._publication.withdraw()
             return
+        self.stop()
         # The name stays for those who stop after us: they must see that we stopped as well.
         self._publication.let_go()
         self.directory.leave()
@@ -225,12 +229,12 @@ class Presence:
 
     def _all_stop(self) -> bool:
         """Whether every worker of this server has been told to stop."""
-        alive = children(self._server.master)
+        alive = forked_children(self._server.master)
         if alive is None:
             return False
         markers = (parse_marker(name) for name in self.directory.names())
         stopping = {m.pid for m in markers if m and m.state is WorkerState.STOPPING}
-        return alive <= stopping
+        return alive - self._server.strangers <= stopping
 
     def _complain(self, error: OSError) -> None:
         if not self._complained:

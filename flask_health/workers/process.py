@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from _weakrefset import WeakSet  # As of `weakref`, which takes longer to import than all of this.
 
@@ -19,6 +20,12 @@ def start_time(pid: int) -> int:
     """
     fields = stat_fields(pid)
     return int(fields[19]) if fields else 0
+
+
+def parent(pid: int) -> int:
+    """The parent of a process; 0 where the platform does not tell."""
+    fields = stat_fields(pid)
+    return int(fields[1]) if fields else 0
 
 
 def is_zombie(pid: int) -> bool:
@@ -43,12 +50,44 @@ def children(pid: int) -> frozenset[int] | None:
     return frozenset(int(child) for child in found if not is_zombie(int(child)))
 
 
+def forked_children(pid: int) -> frozenset[int] | None:
+    """Those of them that run the same program: a gunicorn master forks its workers, and executes
+    anew the master of an upgrade. None where the kernel does not tell.
+    """
+    found = children(pid)
+    return found and frozenset(child for child in found if is_forked(child))
+
+
+def is_forked(pid: int) -> bool:
+    """Whether a process has executed no program since it was forked."""
+    fields = stat_fields(pid)
+    return bool(fields) and bool(int(fields[6]) & FORKED_ONLY)
+
+
+FORKED_ONLY = 0x40
+"""`PF_FORKNOEXEC` in Linux's `include/linux/sched.h`."""
+
+
+def open_files(pid: int) -> frozenset[str]:
+    """What a process has open, as the kernel names it; empty where it does not tell us."""
+    found = set()
+    with contextlib.suppress(OSError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):  # Closed meanwhile.
+                found.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return frozenset(found)
+
+
 __all__ = [
     "children",
     "close",
+    "forked_children",
     "is_alive",
+    "is_forked",
     "is_zombie",
     "kernel_identity",
+    "open_files",
+    "parent",
     "start_time",
     "stat_fields",
     "when_forked",

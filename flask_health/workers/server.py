@@ -38,6 +38,7 @@ class Server:
     :ivar forks: whether workers inherit the interpreter of the master, as forked ones do.
     :ivar reloaded_at: the age of the first worker of the reload that this worker was started
         by, 0 when it was not.
+    :ivar predecessor: the pid of the master that ours was started to replace, 0 without one.
     :ivar strangers: pids of children of the master that are no workers.
     :ivar own_queue: whether each worker has its own queue of connections (`reuse_port`).
     :ivar tmp_dir: the directory that the server is configured to use for its own temporary files.
@@ -55,6 +56,7 @@ class Server:
     age: int = 1
     forks: bool = False
     reloaded_at: int = 0
+    predecessor: int = 0
     strangers: frozenset[int] = frozenset()
     own_queue: bool = False
     tmp_dir: str | None = None
@@ -83,12 +85,14 @@ class Server:
 
 
 if t.TYPE_CHECKING:
+    from .drain import Departure
 
     class Member(t.Protocol):
         """What the server's life asks of an init gate."""
 
         server: Server
         begun: bool
+        departure: Departure | None
 
         def begin(self) -> None:
             """Publishes this worker and starts its setup in the background."""
