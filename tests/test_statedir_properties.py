@@ -432,7 +432,8 @@ def test_workers_that_leave_together_leave_nothing(
     for presence in (first, second):
         presence.say(WorkerState.STARTING)
     monkeypatch.setattr(
-        "flask_health.workers.presence.forked_children", lambda _: frozenset({first.pid, second.pid})
+        "flask_health.workers.presence.forked_children",
+        lambda _: frozenset({first.pid, second.pid}),
     )
     leave = first.directory.leave
 
