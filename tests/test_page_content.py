@@ -51,6 +51,7 @@ def overview(
     ordered: str = "",
     transitions: Sequence[Transition] = (),
     runs: Any = None,
+    setups: Any = None,
     **report: Any,
 ) -> Overview:
     """A server of four workers at one moment."""
@@ -66,7 +67,9 @@ def overview(
         "workers": tuple(marker(4_000_001 + n) for n in range(4)),
     }
     probes = {"live": True, "ready": status is not FAIL, "startup": True}
-    return Overview(NOW, Report(**parts | report), ordered, probes, list(transitions), runs or {})
+    return Overview(
+        NOW, Report(**parts | report), ordered, probes, setups or {}, list(transitions), runs or {}
+    )
 
 
 def answer(seen: Overview, query: str = "", **config: Any) -> Answer:
@@ -160,17 +163,63 @@ def test_steps_show_how_far_they_are() -> None:
         StepReport("connect", "worker", "failed", error="ConnectionError: refused"),
         StepReport("last", "worker", "pending"),
     )
-    page = show(overview(FAIL, gate="running", steps=steps))
+    page = show(overview(FAIL, gate="running", steps=steps, workers=(), expected=1))
     rows = [text(row) for row in page.all("li", "step")]
     assert rows[0] == "done migrate once per server"
     assert rows[1].startswith("running warm_up in every worker")
     assert "42 % 17 of 40" in rows[1]
     assert "ConnectionError: refused" in rows[3]
-    bars = page.all("progress")
+    bars = [bar for row in page.all("li", "step") for bar in row if bar.tag == "progress"]
     assert [(bar.get("aria-label"), bar.get("value")) for bar in bars] == [
         ("warm_up", "42"),
         ("guess", None),
     ]
+
+
+def test_steps_are_added_up_over_all_workers() -> None:
+    """Whoever answers: how many are done, how far they are together, what the slowest is at; and
+    in each worker's tile what it is at.
+    """
+    starting = WorkerState.STARTING
+    workers = [marker(1), marker(2, starting), marker(3, starting), marker(4, starting)]
+    own = (StepReport("migrate", "server", "done"), StepReport("warm_up", "worker", "waiting"))
+    migrate = StepReport("migrate", "server", "waiting")
+    setups = {
+        2: (own[0], StepReport("warm_up", "worker", "running", 0.5, "half")),
+        3: (own[0], StepReport("warm_up", "worker", "running", 0.25, "a quarter")),
+        4: (migrate, StepReport("warm_up", "worker", "pending")),
+    }
+    seen = overview(FAIL, gate="running", steps=own, workers=tuple(workers), setups=setups)
+    page = show(seen)
+    assert [text(row) for row in page.all("li", "step")] == [
+        "done migrate once per server",
+        "running warm_up done in 1 of 4 workers 43 % a quarter",
+    ]
+    tiles = [text(tile).partition(" pid")[0] for tile in page.all("li", "tile")]
+    assert tiles == [
+        "ready #1",
+        "starting #2 warm_up 50 %",
+        "starting #3 warm_up 25 %",
+        "starting #4 waits for migrate",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("states", "shown"),
+    [
+        (["done", "done", "done", "done"], "done"),
+        (["done", "done", "done"], "running"),  # the fourth has not come yet
+        (["pending", "pending"], "pending"),
+        (["running", "failed", "done"], "failed"),
+    ],
+)
+def test_a_step_of_every_worker_is_done_when_all_are(states: list[str], shown: str) -> None:
+    """The number that counts is that of the workers that there should be."""
+    setups = {n: (StepReport("load", "worker", state),) for n, state in enumerate(states)}
+    workers = tuple(marker(n, WorkerState.STARTING) for n in setups)
+    seen = overview(FAIL, gate="running", steps=setups[0], workers=workers, setups=setups)
+    (row,) = show(seen).all("li", "step")
+    assert text(row).startswith(shown)
 
 
 def test_an_open_gate_takes_one_line() -> None:
