@@ -17,11 +17,12 @@ from flask_health import HealthCheck, Status
 from flask_health.config import Config
 from flask_health.model.check import Check, Result
 from flask_health.model.report import Report, StepReport
-from flask_health.model.server import Marker, WorkerState
+from flask_health.model.server import STATES, Marker, WorkerState
 from flask_health.web.about import About
 from flask_health.web.details import Details
 from flask_health.web.page import StatusPage
 from flask_health.web.pages import Pages
+from flask_health.web.sections import TONES
 from flask_health.workers.board import Transition
 from flask_health.workers.overview import Overview
 
@@ -304,6 +305,11 @@ def test_a_server_of_one_has_one_tile() -> None:
     (tile,) = page.all("li", "tile")
     assert text(tile).startswith("ready pid")
     assert "state in" not in text(page.all("footer")[0])
+
+
+def test_every_state_of_a_worker_has_its_signs() -> None:
+    """None is forgotten."""
+    assert set(TONES) == set(STATES)
 
 
 # Changes, and what it is

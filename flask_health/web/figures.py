@@ -41,6 +41,11 @@ def rate(per_second: float | None) -> str:
     return UNKNOWN if per_second is None else f"{_digits(per_second)}/s"
 
 
+def whole(number: int) -> str:
+    """A count, its digits in groups."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
 def share(part: float | None) -> str:
     """A share of 1, in percent."""
     if part is None:

@@ -71,6 +71,8 @@ def line(values: Values, top: float) -> str:
             pen = "M"
             continue
         found.append(f"{pen}{_short(number * step)} {_short(HEIGHT - HEIGHT * value / top)}")
+        if pen == "M":
+            found.append("h0")  # A value between two gaps is a dot.
         pen = "L"
     return "".join(found)
 

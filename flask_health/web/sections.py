@@ -27,6 +27,7 @@ TONES = {
     WorkerState.STARTING: ("wait", "wait"),
     WorkerState.READY: ("pass", "pass"),
     WorkerState.LEAVING: ("wait", "leave"),
+    WorkerState.DRAINING: ("wait", "leave"),
     WorkerState.FAILED: ("fail", "fail"),
     WorkerState.STOPPING: ("wait", "leave"),
 }
