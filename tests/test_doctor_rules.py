@@ -100,8 +100,8 @@ PLANTED: dict[str, tuple[Facts, str]] = {
     ),
     "slow-prober": (facts(prober="aws"), 'app.config["HEALTH_DRAIN_DELAY"] = 66'),
     "drain-delay": (
-        facts(config={"drain_delay": 30.0}, numbers={"grace": 60}),
-        "graceful_timeout = 55",
+        facts(config={"drain_delay": 28.0}),
+        "graceful_timeout = 53",
     ),
     "grace-period": (
         facts(gunicorn={"graceful_timeout": 45.0}),
@@ -200,6 +200,9 @@ RIGHT: dict[str, Facts] = {
         gunicorn={"graceful_timeout": 100.0},
         prober="aws",
         numbers={"grace": 120},
+    ),
+    "a delay that just fits": facts(
+        config={"drain_delay": 27.0}, prober="haproxy", numbers={"period": 5}
     ),
     "a delay before the graceful timeout": facts(
         config={"drain_delay": 30.0}, gunicorn={"installed": True}, numbers={"grace": 60}

@@ -11,6 +11,8 @@ import math
 from ..facts import Facts
 from .finding import APP, GUNICORN, Finding, key, seconds
 
+RESERVE = 3.0
+"""Seconds of gunicorn's limit that are left for what follows the delay."""
 SPARE = 1.0
 """Seconds that news of a red probe takes to reach all that route requests."""
 
@@ -49,14 +51,14 @@ def slow_prober(facts: Facts) -> cabc.Iterator[Finding]:
 def short_graceful_timeout(facts: Facts) -> cabc.Iterator[Finding]:
     """A drain delay that gunicorn's own limit cuts off."""
     gunicorn, delay = facts.gunicorn, facts.app.drain_delay
-    if gunicorn and not gunicorn.installed and delay + SPARE > gunicorn.graceful_timeout > 0:
+    if gunicorn and not gunicorn.installed and delay > gunicorn.graceful_timeout - RESERVE:
         yield Finding(
             "drain-delay",
             "warning",
             f"HEALTH_DRAIN_DELAY is {seconds(delay)}, gunicorn's graceful_timeout "
             f"{seconds(gunicorn.graceful_timeout)}",
-            "gunicorn kills its workers at that limit: the delay is shortened, and requests get "
-            "no time to end.",
+            f"gunicorn kills its workers at that limit, and needs {seconds(RESERVE)} of it: the "
+            "delay is shortened.",
             f"graceful_timeout = {math.ceil(delay) + 25}",
             GUNICORN,
         )
