@@ -69,6 +69,7 @@ class Wired(Checks):
         self._app = weakref.ref(app)
         self.config: Config = config
         self.registry: Registry = registry
+        self._package = app.import_name.partition(".")[0]
         self._alerts: Alerts | None = None
         self.gate: Gate = Gate(
             locate(config.workers),
@@ -112,6 +113,10 @@ class Wired(Checks):
         """Makes the runner of the checks, if there are any, and what tells the webhook, if there is
         one; setup is about to begin.
         """
+        if presence:
+            from .workers.introducing import introduce
+
+            introduce(self.gate, self.config, self.registry.checks, self._package)
         url = self.config.webhook_url
         if url:
             from .alerts import Alerts
