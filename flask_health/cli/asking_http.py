@@ -5,7 +5,7 @@ from __future__ import annotations
 from .asking import Finding, check_version
 from .command import Options, WrongUse
 from .http import Answer, Unreachable, get
-from .target import parse
+from .target import Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 JSON = "application/health+json"
 
 
-def ask(options: Options, detailed: bool) -> Finding:
-    """What a probe is answered with.
+def ask(target: Target, options: Options, detailed: bool) -> tuple[Finding, dict[str, t.Any]]:
+    """What a probe is answered with, and the members of its JSON when it is asked in detail.
 
     :raises WrongUse: when the version is asked for, and hidden.
     """
-    target = parse(options.words[0])
     url, path = target.url(options.probe), target.path(options.probe)
     try:
         if not detailed:
-            return _plain(get(target, path, options.timeout), url)
+            return _plain(get(target, path, options.timeout), url), {}
         answer = get(target, path, options.timeout, JSON, options.token or "")
     except Unreachable as why:
-        return Finding(False, f"{url}: {why}", reached=False)
-    return _detailed(answer, url, options)
+        return Finding(False, f"{url}: {why}", reached=False), {}
+    told = members(answer)
+    return _detailed(answer, told, url, options), told
 
 
 def members(answer: Answer) -> dict[str, t.Any]:
@@ -48,8 +48,8 @@ def _plain(answer: Answer, url: str) -> Finding:
     return Finding(200 <= answer.code < 300, told)
 
 
-def _detailed(answer: Answer, url: str, options: Options) -> Finding:
-    finding, told = _plain(answer, url), members(answer)
+def _detailed(answer: Answer, told: dict[str, t.Any], url: str, options: Options) -> Finding:
+    finding = _plain(answer, url)
     if told.get("output"):
         finding.text += f": {told['output']}"
     finding.warns = told.get("status") == "warn"

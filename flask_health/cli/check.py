@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .command import BAD, GOOD, Command, Option, Options, WrongUse, seconds
-from .shared import CHOICE, EXPECT_VERSION, PROBE, TOKEN
-from .target import FORMS
+from .command import BAD, GOOD, Command, Option, Options, seconds
+from .shared import CHOICE, EXPECT_VERSION, PROBE, TOKEN, check_choice
+from .target import FORMS, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,16 +35,14 @@ def find_out(options: Options, detailed: bool) -> Finding:
 
     :param detailed: tell a warning from a pass, and look at the version: that takes longer.
     """
+    check_choice(options)
     if not options.words:
-        from .asking_state import ask
+        from . import asking_state
 
-        return ask(options, detailed)
-    for option in CHOICE:
-        if getattr(options, option.attribute) is not None:
-            raise WrongUse(f"{option.name} is for a server of this host: leave the target out")
-    from .asking_http import ask as ask_http
+        return asking_state.ask(options, detailed)
+    from . import asking_http
 
-    return ask_http(options, detailed)
+    return asking_http.ask(parse(options.words[0]), options, detailed)[0]
 
 
 COMMAND = Command(

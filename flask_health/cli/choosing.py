@@ -6,10 +6,14 @@ import os
 
 from ..workers.outside import Boot, find
 from ..workers.statedir import Unusable
-from .command import Options, WrongUse
+from .command import FailedError, Options, WrongUse
 
 
-class NobodyError(Exception):
+class SeveralError(WrongUse):
+    """Several servers run here; the message lists them."""
+
+
+class NobodyError(FailedError):
     """No server that was meant runs here; the message says so."""
 
 
@@ -17,12 +21,12 @@ def choose(options: Options) -> Boot:
     """The server that is meant.
 
     :raises NobodyError: when none runs here.
-    :raises WrongUse: when there are several; the message lists them.
+    :raises SeveralError: when there are several.
     """
     found = candidates(options)
     if len(found) > 1:
         lines = [f"  --pid {boot.master} --app {name_of(boot)}" for boot in found]
-        raise WrongUse("\n".join(["several servers run here, choose one:", *sorted(lines)]))
+        raise SeveralError("\n".join(["several servers run here, choose one:", *sorted(lines)]))
     if not found:
         raise NobodyError(_nobody(options))
     return found[0]

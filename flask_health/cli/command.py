@@ -27,6 +27,10 @@ class WrongUse(Exception):
     """The command cannot be run as it was called; the message says what would be right."""
 
 
+class FailedError(Exception):
+    """The command cannot do what it should; the message says why."""
+
+
 class Option:
     """An option of a command.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .command import Option, one_of, whole
+from .command import Option, Options, WrongUse, one_of, whole
 
 PROBES = ("health", "live", "ready", "startup")
 PROBE = Option("--probe", f"which one: {', '.join(PROBES)}", "PROBE", one_of(*PROBES), "health")
@@ -14,3 +14,10 @@ PID = Option(
 )
 APP = Option("--app", "the name of the app, where several servers run", "NAME")
 CHOICE = (STATE, PID, APP)
+
+
+def check_choice(options: Options) -> None:
+    """Raises WrongUse when a server is asked over HTTP, and chosen among those of this host too."""
+    for option in CHOICE if options.words else ():
+        if getattr(options, option.attribute) is not None:
+            raise WrongUse(f"{option.name} is for a server of this host: leave the target out")

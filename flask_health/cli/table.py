@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .command import GOOD, INTERRUPTED, WRONG_USE, Command, WrongUse, nearest
+from .command import BAD, GOOD, INTERRUPTED, WRONG_USE, Command, FailedError, WrongUse, nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "check": "ask one probe, once",
+    "wait": "wait until a server is ready",
+    "status": "show everything about the server that runs here",
+    "drain": "turn readiness red for good",
+    "pause": "turn readiness red until 'resume'",
+    "resume": "end a pause",
     "doctor": "find what will go wrong in the configuration (flask health)",
     "manifest": "print a deployment file that fits the app (flask health)",
 }
@@ -62,6 +67,9 @@ def _run(words: list[str], program: str, app: flask.Flask | None) -> int:
     except WrongUse as wrong:
         print(f"{program} {name}: {wrong}", file=sys.stderr)
         return WRONG_USE
+    except FailedError as failed:
+        print(f"{program} {name}: {failed}", file=sys.stderr)
+        return BAD
 
 
 def load(name: str) -> Command:

@@ -11,7 +11,7 @@ import stat
 import time
 
 from ..model import judge
-from ..model.server import ALLOWED, Census, parse_marker, take_census
+from ..model.server import ALLOWED, PAUSE, Census, parse_marker, take_census
 from .process import is_alive
 from .statedir import StateDir, Unusable, available, look_into, marker_is_alive
 
@@ -71,6 +71,11 @@ class Boot:
         """Whether anything is left of it: its master or a worker."""
         return bool(self.census.markers) or not self.census.orphaned
 
+    @property
+    def gate(self) -> str:
+        """The server's gate: `open`, `failed`, `running` or `pending`."""
+        return judge.gate_state(self.census)
+
     def good(self, probe: str) -> bool:
         """The verdict of a probe by its name, at the last look; `health` is `ready`."""
         if probe == "live":
@@ -98,7 +103,15 @@ class Boot:
             from . import outsidechecks
 
             return judge.reason(self.census, self.least) or outsidechecks.reason(self, probe)
-        return judge.reason(self.census, self.least)
+        return judge.reason(self.census, self.least) + self._reason_of_pause()
+
+    def _reason_of_pause(self) -> str:
+        if not self.census.paused or self.census.draining:
+            return ""
+        from ..model.mask import mask
+
+        why = mask(self.directory.read(PAUSE))
+        return f": {why}" if why else ""
 
     @property
     def _known(self) -> bool:

@@ -113,14 +113,16 @@ def survey(directory: StateDir | None, record: records.Record) -> Traffic:
     :param record: that of this process: read from memory when others cannot read it.
     :raises OSError: when it cannot be known.
     """
-    found: list[Reading] = []
-    series: list[Series] = []
-    if directory:
-        total, found = read(directory)
-        series += [total.series] if total.series else []
+    total, found = read(directory) if directory else (Total(), [])
     if directory is None or not record.shared:
         words = array.array("Q", record.words.tobytes())
         found.append(Reading(os.getpid(), 0, True, words))
+    return measure(total, found)
+
+
+def measure(total: Total, found: cabc.Sequence[Reading]) -> Traffic:
+    """The traffic that records tell."""
+    series = [total.series] if total.series else []
     series += [reading.series for reading in found]
     in_flight = sum(reading.in_flight for reading in found)
     return traffic.measure(series, in_flight, time.monotonic(), [b / NANO for b in BOUNDS])
