@@ -1,7 +1,8 @@
 """The gunicorn hooks, for those who want them explicit.
 
 The extension needs no configuration of gunicorn: it finds its worker by itself. As the last line
-of a `gunicorn.conf.py` these hooks do the same where everyone can see it::
+of a `gunicorn.conf.py` these hooks do the same where everyone can see it, and have the master
+itself delay its stop by the drain delay, which helps on unix sockets too::
 
     from flask_health.gunicorn import install
 
@@ -24,7 +25,8 @@ _MARK = "_flask_health_hook"
 
 def install(namespace: dict[str, _t.Any]) -> None:
     """Adds our hooks to a gunicorn configuration file. A hook that the file defines itself still
-    runs: before ours when a worker is about to accept, after ours when it ends.
+    runs: before ours when the master starts and when a worker is about to accept, after ours when
+    a worker ends.
 
     :param namespace: `globals()` of the file, after its own hooks.
     :raises TypeError: for anything else than a dict.
@@ -32,6 +34,12 @@ def install(namespace: dict[str, _t.Any]) -> None:
     if not isinstance(namespace, dict):
         raise TypeError(f"install() takes globals(), not {namespace!r}")
     own_start, own_end = namespace.get("post_worker_init"), namespace.get("worker_exit")
+    own_master = namespace.get("on_starting")
+
+    def on_starting(server: _t.Any) -> None:
+        if own_master:
+            own_master(server)
+        _quietly(lambda: _delay(server))
 
     def post_worker_init(worker: _t.Any) -> None:
         if own_start:
@@ -43,7 +51,8 @@ def install(namespace: dict[str, _t.Any]) -> None:
         if own_end:
             own_end(server, worker)
 
-    for hook, own in ((post_worker_init, own_start), (worker_exit, own_end)):
+    ours = (on_starting, own_master), (post_worker_init, own_start), (worker_exit, own_end)
+    for hook, own in ours:
         if not hasattr(own, _MARK):
             setattr(hook, _MARK, True)
             namespace[hook.__name__] = hook
@@ -53,6 +62,12 @@ def _server() -> _t.Any:
     from .workers import gunicorn
 
     return gunicorn
+
+
+def _delay(server: _t.Any) -> None:
+    from .workers import master
+
+    master.delay(server)
 
 
 def _quietly(act: _cabc.Callable[[], object]) -> None:

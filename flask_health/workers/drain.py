@@ -4,7 +4,7 @@
     draining  the master no longer listens: the whole server stops. Readiness is red at once, and
               requests are served for the drain delay
     leaving   it still does: a reload, or one worker less. Requests are served until every newer
-              worker is ready
+              worker is ready. A worker that reaches `max_requests` leaves when its turn comes
     the end   the keeper sends the signal again, and gunicorn's own handler runs in the main thread
 
 The keeper decides, because a handler must not block, and under gevent must not start a thread.
@@ -25,6 +25,7 @@ from . import process
 if t.TYPE_CHECKING:
     from .gate import Gate
     from .presence import Presence
+    from .statedir import Lock
 
 log: logging.Logger = logging.getLogger("flask_health")
 
@@ -36,6 +37,10 @@ SURE_AFTER = 0.1
 
 LINGER = 2.0
 """Seconds, at most, that idle connections are given before a worker leaves."""
+
+PATIENCE = 30.0
+"""Seconds that a worker waits for all others to be ready before it is recycled; then one is enough.
+"""
 
 
 class Departure:
@@ -61,12 +66,26 @@ class Departure:
         self._until: float | None = None
         self._sure_at: float | None = None
         self._closed: float | None = None
+        self._most: int = worker.max_requests
+        self._due: float | None = None
+        self._turn: Lock | None = None
         self._newer: set[int] = set()
         self._failed: set[int] = set()
         self._waits_since = 0.0
         self._complained = False
-        if worker.age in (1, gates[0].server.reloaded_at):
+
+    def announce(self) -> None:
+        """Tells the delay to a master that delays its stop itself; else tells people what of the
+        delay does not fit, once for a start and for a reload.
+        """
+        if f"{__package__}.master" in sys.modules:
+            for gate in self._gates:
+                if gate.presence:
+                    gate.presence.decide(f"delay.{gate.options.drain_delay:g}")
+        elif self._worker.age in (1, self._gates[0].server.reloaded_at):
             self._say_what_does_not_fit()
+        if self._presence:
+            self._worker.max_requests = sys.maxsize  # From now on it is up to the keeper.
 
     def tell(self) -> bool:
         """Notes the signal. Waits for nothing; again does nothing.
@@ -91,6 +110,8 @@ class Departure:
         :param now: seconds on the monotonic clock.
         :return: whether there is more to do soon.
         """
+        if self.told is None and self._is_recycled(now):
+            self.told = now
         if self.told is None or self.passes:
             return False
         try:
@@ -128,7 +149,7 @@ class Departure:
         else:
             self._say(WorkerState.LEAVING)
             over = self._is_replaced(now) and now >= (self.told or 0.0) + self._keepalive
-        if over:
+        if over and not self._turn:
             self._say(WorkerState.STOPPING)
         return over and self._has_answered(now)
 
@@ -148,7 +169,7 @@ class Departure:
         return bool(worker.nr_conns <= 0 or now - self._closed > LINGER)
 
     def _close_connections(self) -> None:
-        """From now on every answer closes its connection, and no request recycles the worker."""
+        """From now on every answer closes its connection."""
         cfg, worker = self._worker.cfg, self._worker
         if hasattr(worker, "tpool"):  # Which ends idle connections with itself.
             self._keepalive = min(LINGER, cfg.keepalive)
@@ -156,7 +177,6 @@ class Departure:
         server = getattr(worker, "server", None)
         if server and hasattr(server, "conn_params"):  # Tornado's
             server.conn_params.no_keep_alive = True
-        worker.max_requests = sys.maxsize
 
     # The whole server
 
@@ -240,6 +260,24 @@ class Departure:
         if not self._complained:
             log.error(message, *args)
         self._complained = True
+
+    def _is_recycled(self, now: float) -> bool:
+        """Whether it is this worker's turn to end after `max_requests`: one at a time, and once
+        the others are ready. gunicorn has a worker end at once, and so all of them together.
+        """
+        presence = self._presence
+        if not self.accepts or self._worker.nr < self._most or presence is None:
+            return False
+        self._due = self._due or now
+        census = presence.watch.look()
+        others = sum(m.state is WorkerState.READY and m.pid != os.getpid() for m in census.markers)
+        if others < census.expected - 1 and (not others or now - self._due < PATIENCE):
+            return False
+        with contextlib.suppress(OSError):
+            self._turn = presence.directory.claim("recycle")
+        if self._turn:
+            log.info("worker %d ends after %d requests", os.getpid(), self._worker.nr)
+        return self._turn is not None
 
     # An upgrade
 

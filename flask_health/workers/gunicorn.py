@@ -163,6 +163,7 @@ def serve(worker: t.Any) -> None:
     departure = gates[0].departure = Departure(worker, t.cast("list[Gate]", gates))
     for gate in gates:
         gate.begin()
+    departure.announce()
     _note_signals(departure, gates)
     _hold(worker, gates)
     departure.accepts = True

@@ -134,7 +134,8 @@ class Presence:
         if self.state not in TOLD:
             self._publication.withdraw()
             return
-        self.stop()
+        if self.state is not WorkerState.STOPPING:
+            self.stop()
         # The name stays for those who stop after us: they must see that we stopped as well.
         self._publication.let_go()
         self.directory.leave()
