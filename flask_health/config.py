@@ -81,6 +81,23 @@ def _count(value: object) -> int:
     return value
 
 
+def _share(value: object) -> float:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            value = None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise Wrong("a share from 0, which is off, to less than 1")
+    return float(value)
+
+
+def _store(value: object) -> str:
+    if not isinstance(value, str) or not value.startswith(("redis://", "rediss://", "unix://")):
+        raise Wrong("a URL such as 'redis://host:6379/0', of redis://, rediss:// or unix://")
+    return value
+
+
 def _one_of(*words: str) -> cabc.Callable[[object], str]:
     def parse(value: object) -> str:
         if not isinstance(value, str) or value not in words:
@@ -174,6 +191,10 @@ class Config:
     description: str | None = None
     links: cabc.Mapping[str, str] = types.MappingProxyType({})
     webhook_url: str | None = None
+    fleet_url: str | None = None
+    fleet_required: bool = True
+    fleet_panic: float = 0.0
+    fleet_panic_min: int = 5
 
     def __init__(self, **values: t.Any) -> None:
         # A plain class: a named tuple of as many fields takes 20 KiB of every worker.
@@ -207,8 +228,12 @@ PARSERS: dict[str, cabc.Callable[[object], object]] = {
     "description": _text,
     "links": _texts,
     "webhook_url": _web_address,
+    "fleet_url": _store,
+    "fleet_required": _flag,
+    "fleet_panic": _share,
+    "fleet_panic_min": _count,
 }
-SECRET = {"token", "webhook_url"}
+SECRET = {"token", "webhook_url", "fleet_url"}
 OPTIONAL = {name for name in PARSERS if getattr(Config, name) is None}
 
 

@@ -18,3 +18,7 @@ class SetupFailedError(RuntimeError):
 
 class Degraded(Exception):
     """Raised by a check of something that works, but badly: the check is warn, never fail."""
+
+
+class LeaseLostError(RuntimeError):
+    """A setup step runs for the whole fleet, and another server may run it by now."""

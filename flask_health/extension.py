@@ -42,6 +42,7 @@ class CheckOptions(t.TypedDict, total=False):
     retry_interval: float
     failure_threshold: int
     success_threshold: int
+    panic: bool
 
 
 class HealthCheck:
@@ -67,7 +68,7 @@ class HealthCheck:
         self._apps: weakref.WeakSet[flask.Flask] = weakref.WeakSet()
         self._registry = Registry(
             begun=lambda: any(self._of(app).gate.begun for app in self._apps),
-            fits=self._make_room,
+            fits=self._fits,
         )
         if setup is not None:
             self.setup(setup, name=steps.proper_name(setup) or "setup")
@@ -141,7 +142,8 @@ class HealthCheck:
 
         :param name: letters, digits, `_` and `-`; default: the function's own.
         :param scope: `"worker"`: every worker runs it; `"server"`: one worker runs it for all,
-            and the others wait for it.
+            and the others wait for it; `"fleet"`: one worker of all servers that share
+            `HEALTH_FLEET_URL`, once for each release.
         :param timeout: seconds after which it counts as failed; default: `HEALTH_SETUP_TIMEOUT`.
         :param retries: how often it is tried again after it raised, after 1, 2, 4 ... 60 s;
             0: never. Default: for ever, but never under `TESTING`.
@@ -196,6 +198,7 @@ class HealthCheck:
         retry_interval: float = 2.0,
         failure_threshold: int = 3,
         success_threshold: int = 1,
+        panic: bool = False,
     ) -> None:
         """Registers a check, as :meth:`check` does; for ready-made ones.
 
@@ -203,7 +206,8 @@ class HealthCheck:
             liveness use checks of this process alone.
         :param critical: whether its failure fails the probe; else it is warned of, with HTTP 200.
         :param scope: `"server"`: one worker runs it for all; `"worker"`: each for itself, and one
-            that fails a critical check counts as not ready.
+            that fails a critical check counts as not ready; `"fleet"`: one server runs it for all
+            that share `HEALTH_FLEET_URL`.
         :param timeout: seconds after which a run counts as failed. It is not stopped, and not
             started again before it ends; while it hangs it fails anew at each retry.
         :param interval: seconds between two runs, less 5 to 10 % at random.
@@ -212,6 +216,9 @@ class HealthCheck:
         :param failure_threshold: failing runs in a row that make it fail; the very first result
             applies at once.
         :param success_threshold: good runs in a row that make it pass again.
+        :param panic: whether it is only warned of while it fails on more than
+            `HEALTH_FLEET_PANIC` of all servers; for checks of one's own server that are part of
+            `"ready"` alone.
         :raises TypeError: for something that cannot be called without arguments.
         :raises ValueError: for a wrong argument, another check's name, or when a rule of an app is
             where the check would be told.
@@ -228,6 +235,7 @@ class HealthCheck:
             retry_interval=retry_interval,
             failure_threshold=failure_threshold,
             success_threshold=success_threshold,
+            panic=panic,
         )
         for app in self._apps:
             self._of(app).show(check)
@@ -274,6 +282,16 @@ class HealthCheck:
         progress = steps.running.get()
         if progress is not None:
             progress.fraction, progress.note = float(fraction), note
+
+    @property
+    def fencing(self) -> int | None:
+        """The fencing number of the setup step that is running, if it runs for the whole fleet:
+        greater than that of any server that had its lease before. None for other steps.
+
+        :raises LeaseLostError: once the lease is lost, so that another server may run the step.
+        """
+        progress = steps.running.get()
+        return progress.fencing() if progress is not None and progress.fencing else None
 
     def report(self, probe: str = "ready") -> Report:
         """The report that the answers of a probe are made of, for the current or only app.
@@ -330,9 +348,9 @@ class HealthCheck:
         """
         return self._of(app).gate
 
-    def _make_room(self, check: Check) -> None:
+    def _fits(self, registered: steps.Step | Check) -> None:
         for app in self._apps:
-            self._of(app).make_room(check)
+            self._of(app).fits(registered)
 
     def _of(self, app: flask.Flask) -> Wired:
         if app.extensions.get("health") is not self:

@@ -15,6 +15,7 @@ import click
 import flask
 
 from .config import Config
+from .exceptions import ConfigError
 from .signals import status_changed
 from .web import paths
 from .web.blueprint import make_blueprint
@@ -27,6 +28,7 @@ from .workers.verdict import Verdict
 
 if t.TYPE_CHECKING:
     from .alerts import Alerts
+    from .fleet.member import Member
     from .model.check import Check
     from .model.measures import Measures
     from .model.report import Report
@@ -53,6 +55,7 @@ class Wired(Checks):
     :ivar authorizes: whether there is a function that says who may see details.
     :ivar gate: its init gate.
     :ivar verdict: what its probes are answered.
+    :ivar member: this server in its fleet; None without one, and before setup begins.
     :ivar make_room: raises ValueError when a rule of the app is where a check would be told.
     :ivar show: gives a check its paths.
     :ivar teller: makes the answers that are not plain; made when first used.
@@ -71,6 +74,9 @@ class Wired(Checks):
         self.registry: Registry = registry
         self._package = app.import_name.partition(".")[0]
         self._alerts: Alerts | None = None
+        self.member: Member | None = None
+        if config.fleet_url:
+            self.run_in_fleet = self._run_in_fleet
         self.gate: Gate = Gate(
             locate(config.workers),
             next_ordinal(app.name),
@@ -88,7 +94,8 @@ class Wired(Checks):
         """The report behind the answers of a probe."""
         from .workers.survey import survey
 
-        report = survey(self.gate, self.verdict, probe)
+        fleet = self.member.report() if self.member else None
+        report = survey(self.gate, self.verdict, probe, fleet)
         problem = self._alerts.problem if self._alerts else ""
         return report.noting(problem) if problem else report
 
@@ -123,12 +130,19 @@ class Wired(Checks):
 
             self._alerts = Alerts(url, self.gate, self.verdict, lambda: dict(self.about()()))
         checks = self.registry.checks
+        member = self._join_fleet(checks)
         if checks:
             from .workers.runner import Runner
 
             self.verdict.runner = Runner(
-                checks, lambda check: self._call(check.function), presence, self._tell
+                checks,
+                lambda check: self._call(check.function),
+                presence,
+                self._tell,
+                member.sharing if member else None,
             )
+        if member:
+            member.join(presence)
 
     @property
     def any(self) -> bool:
@@ -151,11 +165,57 @@ class Wired(Checks):
             self.verdict.runner.stop()
         if self._alerts:
             self._alerts.stop()
+        if self.member:
+            self.member.leave()
 
     def look(self) -> None:
         """Sees whether there is something to tell the webhook."""
         if self._alerts:
             self._alerts.look_if_due()
+
+    def fits(self, registered: steps.Step | Check) -> None:
+        """Raises ValueError for a step or a check that has no place in this app."""
+        if not isinstance(registered, steps.Step):
+            self.make_room(registered)
+        elif registered.scope == "fleet" and self.config.fleet_url and not self._release():
+            raise ConfigError(
+                f"'HEALTH_VERSION' must be set: setup step '{registered.name}' with "
+                "scope='fleet' runs once for each release."
+            )
+
+    def _release(self) -> str | None:
+        from .web.about import installed_version
+
+        app = self._app()
+        package = app.import_name.partition(".")[0] if app else ""
+        return self.config.version or installed_version(package)
+
+    def _join_fleet(self, checks: cabc.Sequence[Check]) -> Member | None:
+        url, app = self.config.fleet_url, self._app()
+        if url is None or app is None:
+            _warn_of_no_fleet([*self.registry.steps, *checks])
+            return None
+        from .fleet.member import Member, Options
+
+        options = Options(
+            url=url,
+            service=self.config.service or app.name,
+            release=self._release() or "unversioned",
+            required=self.config.fleet_required,
+            panic=self.config.fleet_panic,
+            least=self.config.fleet_panic_min,
+        )
+        verdict, gate = self.verdict, self.gate
+
+        def leads() -> bool:
+            return verdict.runner.leads if verdict.runner else gate.local.is_set()
+
+        self.member = Member(options, gate, checks, lambda: self.report("health"), leads)
+        return self.member
+
+    def _run_in_fleet(self, *args: t.Any) -> bool:
+        assert self.member is not None  # Setup runs after it was prepared.
+        return self.member.steps(*args)
 
     def _call(self, function: cabc.Callable[[], object], native: bool = False) -> object:
         """Calls a step or a check inside an app context."""
@@ -213,8 +273,11 @@ def wire(
     taken = set(ours).union(*(paths.of_check(config.url_prefix, c) for c in registry.checks))
     paths.check_blueprint(app, blueprint_name)
     paths.check_room(app, taken)
+    _check_fleet(config)
     wired = Wired(app, config, registry)
     wired.authorizes = lambda: authorize() is not None
+    for step in registry.steps:
+        wired.fits(step)
 
     @functools.cache
     def early() -> Early:
@@ -279,6 +342,25 @@ def _add_command(app: flask.Flask) -> None:
             short_help="Probe this app's server: check, wait, status, drain and more.",
         )
     )
+
+
+def _check_fleet(config: Config) -> None:
+    """Raises ConfigError for a fleet store that can never be asked."""
+    if config.fleet_url:
+        from .fleet.store import check_url
+
+        wrong = check_url(config.fleet_url)
+        if wrong:
+            raise ConfigError(f"'HEALTH_FLEET_URL' {wrong}.")
+
+
+def _warn_of_no_fleet(registered: cabc.Iterable[steps.Step | Check]) -> None:
+    names = [thing.name for thing in registered if thing.scope == "fleet"]
+    if names:
+        log.warning(
+            "without HEALTH_FLEET_URL each server runs for itself what has scope='fleet': %s",
+            ", ".join(names),
+        )
 
 
 def _gate_options(app: flask.Flask, config: Config) -> GateOptions:

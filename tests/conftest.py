@@ -40,12 +40,15 @@ EVERYWHERE = ("test_gunicorn_boot", "test_servers_platforms")
 BACKENDS = ("alembic", "celery", "memcached", "rabbitmq", "redis", "sqlalchemy")
 """What the ready-made checks ask that has to be installed and started first."""
 
+STORES = "test_fleet_redis_"
+"""Modules that start the stores of fleets."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the tests of real servers into the matrix, or among those of the backends."""
     for item in items:
         module = item.path.stem
-        if module.removeprefix("test_checks_") in BACKENDS:
+        if module.removeprefix("test_checks_") in BACKENDS or module.startswith(STORES):
             item.add_marker(pytest.mark.backends)
         elif module.startswith(PROCESSES) and module not in EVERYWHERE:
             item.add_marker(pytest.mark.matrix)

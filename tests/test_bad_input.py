@@ -73,7 +73,7 @@ WRONG: dict[str, tuple[Callable[[Flask], None], type[Exception], str]] = {
     "scope": (
         unknown_scope,
         ValueError,
-        "'scope' of setup step 'load' must be 'worker' or 'server', not 'cluster'",
+        "'scope' of setup step 'load' must be one of 'worker', 'server', 'fleet', not 'cluster'",
     ),
     "timeout": (
         negative_timeout,

@@ -77,7 +77,7 @@ def test_everything_wrong_is_said_in_one_message() -> None:
     assert str(raised.value).splitlines() == [
         "'probes' of check 'database' must be a sequence of 'live', 'ready', 'startup', "
         "not ('ready', 'healthy').",
-        "'scope' of check 'database' must be 'server' or 'worker', not 'cluster'.",
+        "'scope' of check 'database' must be one of 'server', 'worker', 'fleet', not 'cluster'.",
         "'timeout' of check 'database' must be a number of seconds > 0, not '5s'.",
         "'interval' of check 'database' must be a number of seconds > 0, not 0.",
         "'retry_interval' of check 'database' must be a number of seconds > 0, not inf.",

@@ -340,15 +340,15 @@ def test_the_service_describes_itself() -> None:
     assert members["links"] == links
 
 
-def test_the_installed_version_is_the_release(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_theinstalled_version_is_the_release(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the distribution that the app's package is named like; else there is none."""
-    about._installed_version.cache_clear()
+    about.installed_version.cache_clear()
     monkeypatch.setattr(metadata, "version", lambda name: {"local": "3.10.4"}[name])
     app, _ = wired(HEALTH_DETAILS="always")
     members = shown(app)
     assert (members["releaseId"], members["version"]) == ("3.10.4", "3")
     assert members["serviceId"] == "local"
-    about._installed_version.cache_clear()
+    about.installed_version.cache_clear()
 
 
 def test_without_a_version_there_is_none() -> None:

@@ -11,7 +11,7 @@ from flask import Flask
 
 from flask_health import ConfigError, HealthCheck
 from flask_health import config as configuration
-from flask_health.config import PARSERS, Config, read
+from flask_health.config import PARSERS, SECRET, Config, read
 
 
 class Row:
@@ -163,6 +163,22 @@ ROWS = {
         ],
         ["hooks.example", ""],
     ),
+    "fleet_url": Row(
+        None,
+        [(url, url) for url in ("redis://cache", "rediss://:pw@cache:6379/1", "unix:///run/r")],
+        [("redis://cache:6379/0", "redis://cache:6379/0")],
+        ["", "cache:6379", "http://cache", 7, True, b"redis://cache"],
+        ["cache", "http://cache", ""],
+    ),
+    "fleet_required": flag(True),
+    "fleet_panic": Row(
+        0.0,
+        [(0, 0.0), (0.5, 0.5), ("0.25", 0.25)],
+        [("0", 0.0), ("0.5", 0.5)],
+        [1, 1.5, -0.1, True, "half", "", None, float("nan")],
+        ["1", "50", "half", "nan", ""],
+    ),
+    "fleet_panic_min": count(5),
 }
 
 
@@ -229,6 +245,7 @@ def test_a_wrong_value_is_named(name: str, given: object) -> None:
     assert message.endswith(
         ", which it is not." if name in configuration.SECRET else f", not {given!r}."
     )
+    assert message.endswith(f", not {given!r}." if name not in SECRET else ", which it is not.")
     assert "\n" not in message
 
 

@@ -141,10 +141,12 @@ UNUSED = {
     "asyncio",
     "multiprocessing",
     "flask_health.checks",
+    "flask_health.fleet",
     "flask_health.model.check",
     "flask_health.web.render",
     "flask_health.workers.presence",
     "flask_health.workers.runner",
+    "redis",
 }
 
 

@@ -146,8 +146,8 @@ def test_only_flask_is_mandatory(built: Built) -> None:
     """A plain install brings Flask and nothing else; each integration is an extra."""
     requirements = required(built.metadata)
     assert requirements[""] == {"flask>=2.3"}
-    assert set(requirements) == {"", "all", "async", "memory", "prometheus"}
-    assert requirements["all"] == {"Flask-Health[async,memory,prometheus]"}
+    assert set(requirements) == {"", "all", "async", "memory", "prometheus", "redis"}
+    assert requirements["all"] == {"Flask-Health[async,memory,prometheus,redis]"}
 
 
 def test_readme_is_the_description(built: Built) -> None:

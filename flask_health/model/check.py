@@ -16,7 +16,7 @@ from .status import Status
 
 Probe = t.Literal["live", "ready", "startup"]
 PROBES: tuple[Probe, ...] = ("live", "ready", "startup")
-CheckScope = t.Literal["server", "worker"]
+CheckScope = t.Literal["server", "worker", "fleet"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Check:
 
     :ivar probes: the probes that it is part of; `health` lists the checks of all.
     :ivar critical: whether its failure fails the probe, or is only warned of.
-    :ivar scope: `server`: one worker runs it for all; `worker`: each for itself.
+    :ivar scope: `server`: one worker runs it for all; `worker`: each for itself; `fleet`: one
+        server runs it for all.
     :ivar timeout: how long a run may take.
     :ivar interval: time between two runs while all is well.
     :ivar retry_interval: the same while a verdict is being confirmed, or the component is down.
@@ -33,6 +34,7 @@ class Check:
     :ivar success_threshold: good runs in a row that make it pass again.
     :ivar component_type: `component`, `datastore` or `system`, where known.
     :ivar measurement: what its observed value measures, where known.
+    :ivar panic: whether its failure is only warned of while it fails on too much of a fleet.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Check:
     success_threshold: int = 1
     component_type: str = ""
     measurement: str = ""
+    panic: bool = False
 
     @property
     def stale_after(self) -> float:
@@ -170,10 +173,12 @@ class Result:
         return self.check.name
 
 
-def judge(check: Check, history: History | None, now: float) -> Result:
+def judge(check: Check, history: History | None, now: float, panic: str = "") -> Result:
     """What a check is now.
 
     :param now: on the monotonic clock.
+    :param panic: why its failure is only warned of, for people; empty when it counts. A result that
+        is not believed any more, or not there yet, fails all the same.
     """
     if history is None:
         return Result(check, Status.FAIL, Status.FAIL, "not run yet")
@@ -185,7 +190,10 @@ def judge(check: Check, history: History | None, now: float) -> Result:
         output = f"{output} ({history.streak} of {check.failure_threshold} failures)"
     elif status is Status.FAIL and last.status is not Status.FAIL:
         output = f"works again ({history.streak} of {check.success_threshold} successes)"
-    counts_as = Status.WARN if status is Status.FAIL and not check.critical else status
+    panics = bool(panic) and status is Status.FAIL and age <= check.stale_after
+    if panics:
+        output = f"{output} (panic: it {panic}, so none of them is taken out)"
+    counts_as = Status.WARN if status is Status.FAIL and (panics or not check.critical) else status
     return Result(
         check,
         status,

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import dataclasses
+import typing as t
 
 from .check import Result
 from .server import Marker
 from .status import SEVERITY, Status, worst
+
+if t.TYPE_CHECKING:
+    from .fleet import FleetReport
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Report:
     :ivar workers: the markers of its living workers; empty where this process is the server.
     :ivar steps: the setup steps of the worker that answers.
     :ivar notes: what is wrong with this extension's own means, for people.
+    :ivar fleet: what this server knows of its fleet; None where it has none.
     """
 
     probe: str
@@ -58,6 +63,7 @@ class Report:
     workers: tuple[Marker, ...] = ()
     steps: tuple[StepReport, ...] = ()
     notes: tuple[str, ...] = ()
+    fleet: FleetReport | None = None
 
     def noting(self, note: str) -> Report:
         """The same report with one more note."""

@@ -29,7 +29,7 @@ class About:
         the app is part of; `version` is its first number, the version of the public interface
         (draft-inadarei-api-health-check-06, 3.2 and 3.3).
         """
-        release = self._config.version or _installed_version(self._package)
+        release = self._config.version or installed_version(self._package)
         about = {
             "version": release and release.partition(".")[0],
             "releaseId": release,
@@ -51,11 +51,11 @@ class About:
         ]
         members = {
             "service": self._config.service or self._app_name,
-            "version": self._config.version or _installed_version(self._package),
+            "version": self._config.version or installed_version(self._package),
             "commit": _commit(self._root),
             "python": platform.python_version(),
-            "flask": _installed_version("flask"),
-            "gunicorn": _installed_version("gunicorn"),
+            "flask": installed_version("flask"),
+            "gunicorn": installed_version("gunicorn"),
             "uptime": uptime(master),
             "status": str(report.status),
             "workers": {
@@ -70,7 +70,7 @@ class About:
 
 
 @functools.cache
-def _installed_version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except (importlib.metadata.PackageNotFoundError, ValueError):

@@ -161,6 +161,11 @@ def _summary(report: Report, about: cabc.Mapping[str, object]) -> dict[str, t.An
 def _circumstances(report: Report) -> dict[str, t.Any]:
     """The members after `checks`."""
     excluded = {"excluded": sorted(report.excluded)} if report.excluded else {}
+    fleet = {}
+    if report.fleet:
+        from .fleet import members  # Here: few servers are part of one.
+
+        fleet["fleet"] = members(report.fleet)
     return {
         **excluded,
         "gate": {
@@ -175,6 +180,7 @@ def _circumstances(report: Report) -> dict[str, t.Any]:
                 for marker in report.workers
             ],
         },
+        **fleet,
     }
 
 

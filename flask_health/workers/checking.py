@@ -22,6 +22,7 @@ def make_check(
     retry_interval: float,
     failure_threshold: int,
     success_threshold: int,
+    panic: bool,
 ) -> Check:
     """A check, when all that was said of it is right.
 
@@ -36,8 +37,11 @@ def make_check(
     wrong: list[tuple[str, object, str]] = []
     if not _are_probes(probes):
         wrong.append(("probes", probes, f"a sequence of {', '.join(map(repr, PROBES))}"))
-    if scope not in ("server", "worker"):
-        wrong.append(("scope", scope, "'server' or 'worker'"))
+    if scope not in ("server", "worker", "fleet"):
+        wrong.append(("scope", scope, "one of 'server', 'worker', 'fleet'"))
+    if panic and (scope != "server" or not _are_probes(probes) or set(probes) != {"ready"}):
+        right = "False, but for a check with scope='server' and probes=('ready',)"
+        wrong.append(("panic", panic, right))
     durations = {"timeout": timeout, "interval": interval, "retry_interval": retry_interval}
     for key, value in durations.items():
         if type(value) not in (int, float) or not 0 < value < math.inf:
@@ -70,6 +74,7 @@ def make_check(
         success_threshold=success_threshold,
         component_type=getattr(function, "component_type", ""),
         measurement=getattr(function, "measurement", ""),
+        panic=bool(panic),
     )
 
 

@@ -30,7 +30,7 @@ if t.TYPE_CHECKING:
     from .headcount import Headcount
     from .journal import Journal
     from .presence import Presence
-    from .setup import Setup
+    from .setup import Abroad, Setup
 
 log: logging.Logger = logging.getLogger("flask_health")
 
@@ -54,7 +54,12 @@ class GateOptions(t.NamedTuple):
 
 
 class Checks:
-    """What runs the checks of an app, when the gate says so; this one has none to run."""
+    """What runs the checks of an app, when the gate says so; this one has none to run.
+
+    :ivar run_in_fleet: has a setup step run once for all servers; None where there is no fleet.
+    """
+
+    run_in_fleet: Abroad | None = None
 
     @property
     def any(self) -> bool:
@@ -188,6 +193,7 @@ class Gate:
             self._changed,
             default_timeout=self.options.setup_timeout,
             default_retries=0 if self._testing() else None,
+            abroad=self._checks.run_in_fleet,
         )
         if self.server.role is Role.WORKER:
             if os.getpid() != self._made_in:

@@ -140,7 +140,7 @@ class Presence:
         self._publication.let_go()
         self.directory.leave()
         # Asked only now: else the last one to leave may have looked before its siblings stopped.
-        if self._all_stop():
+        if self.all_stop():
             self.directory.remove_if_unused()
 
     def _say(self, state: WorkerState) -> None:
@@ -228,7 +228,7 @@ class Presence:
                 self.directory.remove(name)
                 self.directory.remove(progress_of(marker.pid))
 
-    def _all_stop(self) -> bool:
+    def all_stop(self) -> bool:
         """Whether every worker of this server has been told to stop."""
         alive = forked_children(self._server.master)
         if alive is None:

@@ -17,10 +17,12 @@ class Registry:
     """The setup steps and the checks of one extension, in order of registration.
 
     :param begun: whether setup has started in any of its apps: then it is too late for new ones.
-    :param fits: raises ValueError for a check that has no place in one of its apps.
+    :param fits: raises ValueError for a step or a check that has no place in one of its apps.
     """
 
-    def __init__(self, begun: cabc.Callable[[], bool], fits: cabc.Callable[[Check], None]) -> None:
+    def __init__(
+        self, begun: cabc.Callable[[], bool], fits: cabc.Callable[[Step | Check], None]
+    ) -> None:
         self._begun = begun
         self._fits = fits
         self._steps: dict[str, Step] = {}
@@ -38,7 +40,9 @@ class Registry:
 
     def add_step(self, function: object, *options: t.Any) -> None:
         """Registers a setup step; see :func:`make_step`."""
-        self._add(self._steps, make_step(function, *options), "setup step", "health.setup")
+        step = make_step(function, *options)
+        self._fits(step)
+        self._add(self._steps, step, "setup step", "health.setup")
 
     def add_check(self, function: object, name: str | None, **options: t.Any) -> Check:
         """Registers a check; see :func:`make_check`."""

@@ -25,6 +25,7 @@ from ..model.check import PROBES, Check, History, Outcome, Result, advance, judg
 from ..model.report import aggregate
 from ..model.server import SERVING, WorkerState
 from ..model.status import Status, worst
+from .abroad import Abroad
 from .attempt import attempt, timed_out
 from .board import Board, Transition
 from .outlook import Outlook, fresh_until
@@ -85,6 +86,7 @@ class Runner:
         call: cabc.Callable[[Check], object],
         presence: Presence | None,
         tell: cabc.Callable[[Transition], None],
+        abroad: Abroad | None = None,
     ) -> None:
         self.checks: tuple[Check, ...] = tuple(checks)
         self.histories: dict[str, History] = {}
@@ -94,6 +96,8 @@ class Runner:
         self._slots = {check.name: Slot(check) for check in checks}
         self._call = call
         self._presence = presence
+        self._abroad = abroad or Abroad()
+        self._panics = self._abroad.panics
         self._board = Board(presence) if presence else None
         self._publisher = Publisher(presence, self._board) if presence and self._board else None
         self._leadership: Lock | None = None
@@ -125,6 +129,7 @@ class Runner:
         now = time.monotonic()
         self._lead_if_possible()
         self._changed = self._read_board()
+        self._look_abroad(now)
         while self._ended:
             self._end(*self._ended.popleft(), now)
         for slot in self._slots.values():
@@ -182,7 +187,7 @@ class Runner:
         history = self.histories.get(check.name)
         before, result = self._judged.get(check.name, (None, None))
         if result is None or before is not history or now > (result.stale_at or math.inf):
-            result = judge(check, history, now)
+            result = judge(check, history, now, self._panics.get(check.name, ""))
             self._judged[check.name] = history, result
         return result
 
@@ -263,17 +268,36 @@ class Runner:
             self.started = self._presence.directory.exists("started")
         for name, history in (found or {}).items():
             slot = self._slots.get(name)
-            if slot and slot.check.scope == "server":
+            if slot and slot.check.scope != "worker":
                 known = self.histories.get(name)
                 if known is None or known.last.ended != history.last.ended:
                     slot.stands_in = False  # Somebody else is at it.
                 self.histories[name] = history
         return found is not None
 
+    def _look_abroad(self, now: float) -> None:
+        """Takes over what other servers have found out."""
+        if self._panics != self._abroad.panics:
+            self._panics = self._abroad.panics
+            self._judged.clear()
+            self._changed = True
+        for name, history in self._abroad.news().items() if self.leads else ():
+            before, self.histories[name] = self.histories.get(name), history
+            slot = self._slots[name]
+            slot.due = 0.0  # Who runs it next is settled among the servers.
+            if (before.status if before else Status.PASS) is not history.status:
+                self._telling.changed(slot.check, before, history, found_here=False)
+            if self._publisher:
+                self._publisher.ask(now)
+            self._changed = True
+
     def _responsible(self, slot: Slot) -> bool:
-        if self.leads or slot.check.scope == "worker":
+        if slot.check.scope == "worker":
             return True
         history = self.histories.get(slot.check.name)
+        if self.leads:
+            in_fleet = slot.check.scope == "fleet"
+            return not in_fleet or self._abroad.may_run(slot.check, history, time.monotonic())
         if history is None:
             return self._cannot_be_told()
         if time.monotonic() - history.last.ended > slot.check.late_after:
@@ -350,6 +374,8 @@ class Runner:
         # What a follower finds out about itself is told by its marker alone.
         if self._publisher and (self.leads or slot.check.scope != "worker"):
             self._publisher.ask(now + delay)
+        if self.leads and slot.check.scope == "fleet":
+            self._abroad.ran(slot.check, after, slot.due - now)
         self._changed = True
 
     def _shared(self) -> dict[str, History]:
@@ -357,7 +383,7 @@ class Runner:
         return {
             check.name: self.histories[check.name]
             for check in self.checks
-            if check.scope == "server" and check.name in self.histories
+            if check.scope != "worker" and check.name in self.histories
         }
 
     def _allows_traffic(self, now: float) -> bool:
@@ -381,7 +407,10 @@ class Runner:
         times = [
             slot.due if slot.started is None or slot.given_up else slot.started + slot.check.timeout
             for slot in self._slots.values()
+            if slot.check.scope != "fleet" or slot.started is not None
         ]
+        if any(check.scope == "fleet" for check in self.checks):
+            times.append(now + TICK)  # Others decide when it is due.
         return min(max(min(times, default=now + 1.0) - now, 0.01), 1.0)
 
 

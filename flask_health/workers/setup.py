@@ -19,6 +19,14 @@ if t.TYPE_CHECKING:
     from .presence import Presence
     from .statedir import Lock
 
+    Told = cabc.Callable[[BaseException | None], None]
+    """Tells other workers of a failure; None: of another attempt."""
+
+    Abroad = cabc.Callable[
+        [Progress, cabc.Callable[[Told], bool], cabc.Callable[[], None], Told], bool
+    ]
+    """Has a step run once for all servers; see :class:`flask_health.fleet.steps.FleetSteps`."""
+
 log: logging.Logger = logging.getLogger("flask_health")
 
 LOOK_AT_RUNNER = 0.05
@@ -42,6 +50,7 @@ class Setup:
         *,
         default_timeout: float | None,
         default_retries: int | None,
+        abroad: Abroad | None = None,
     ) -> None:
         self.steps: list[Progress] = [Progress(step) for step in steps]
         self.retry_at: float | None = None
@@ -53,7 +62,8 @@ class Setup:
         self._finished = not steps
         self.duration: float = 0.0
         self._claim: Lock | None = None
-        self._told: cabc.Callable[[BaseException | None], None] | None = None
+        self._told: Told | None = None
+        self._abroad = abroad
 
     @property
     def state(self) -> WorkerState:
@@ -76,10 +86,10 @@ class Setup:
         """Runs the steps; returns when all are done, or when one has been given up."""
         began = time.monotonic()
         for progress in self.steps:
-            if progress.step.scope == "server" and presence:
+            if progress.step.scope != "worker" and presence:
                 done = self._finish_for_all(progress, presence, generation)
             else:
-                done = self._finish(progress)
+                done = self._finish_for_server(progress)
             if not done:
                 self.gave_up = True
                 self._changed()
@@ -100,13 +110,22 @@ class Setup:
                     f"setup step '{name}' timed out after {timeout:g} s"
                 )
                 log.error("%s; it goes on, and counts if it ends well", progress.error)
-                if self._told and progress.state == "running" and progress.step.scope == "server":
+                if self._told and progress.state == "running" and progress.step.scope != "worker":
                     self._told(progress.error)
                 self._changed()
 
-    def _finish(
-        self, progress: Progress, failed: cabc.Callable[[BaseException | None], None] | None = None
-    ) -> bool:
+    def _finish_for_server(self, progress: Progress, failed: Told | None = None) -> bool:
+        """Runs a step in this worker, or waits for the server that runs it for the fleet."""
+        if progress.step.scope != "fleet" or self._abroad is None:
+            return self._finish(progress, failed)
+
+        def finish(told: Told) -> bool:
+            self._told = told
+            return self._finish(progress, told)
+
+        return self._abroad(progress, finish, self._changed, failed or (lambda error: None))
+
+    def _finish(self, progress: Progress, failed: Told | None = None) -> bool:
         """Tries a step until it ends well, True, or may not be tried again, False."""
         retries = progress.step.retries
         if retries is None:
@@ -195,7 +214,8 @@ class Setup:
     def _run_for_all(self, progress: Progress, presence: Presence, name: str) -> bool:
         directory = presence.directory
         runs = sum(entry.startswith(f"{name}.run") for entry in directory.names())
-        if runs > TAKEOVERS:
+        abroad = progress.step.scope == "fleet" and self._abroad is not None
+        if runs > TAKEOVERS and not abroad:  # The fleet counts who has died in a step itself.
             progress.state = "failed"
             progress.error = SetupFailedError(
                 f"setup step '{progress.step.name}': the workers that ran it died, {runs} of them"
@@ -206,7 +226,7 @@ class Setup:
         directory.create(f"{name}.run{runs}")
         self._tell(presence, name, None)
         self._told = functools.partial(self._tell, presence, name)
-        if not self._finish(progress, self._told):
+        if not self._finish_for_server(progress, self._told):
             return False
         presence.decide(f"{name}.done")
         self._told(None)

@@ -11,7 +11,7 @@ import re
 import sys
 import typing as t
 
-Scope = t.Literal["worker", "server"]
+Scope = t.Literal["worker", "server", "fleet"]
 SCOPES: tuple[Scope, ...] = t.get_args(Scope)
 
 FIRST_RETRY = 1.0
@@ -23,7 +23,8 @@ TAKEOVERS = 3
 class Step(t.NamedTuple):
     """A setup step as it was registered.
 
-    :ivar scope: `worker`: every worker runs it; `server`: one worker for all.
+    :ivar scope: `worker`: every worker runs it; `server`: one worker for all; `fleet`: one worker
+        of all servers, once for each release.
     :ivar timeout: seconds after which it counts as failed; None: never.
     :ivar retries: how often it is tried again after it raised; None: for ever.
     :ivar native_thread: under gevent, run it on a native thread instead of in a greenlet.
@@ -63,7 +64,7 @@ def make_step(
     name = check_name(function, name, "setup step")
     check_signature(function, name, "Setup step")
     if scope not in SCOPES:
-        right = " or ".join(f"'{word}'" for word in SCOPES)
+        right = "one of " + ", ".join(f"'{word}'" for word in SCOPES)
         raise ValueError(f"'scope' of setup step '{name}' must be {right}, not {scope!r}")
     if timeout is not None and (not _is_number(timeout) or timeout <= 0):
         raise ValueError(
@@ -138,6 +139,7 @@ class Progress:
     :ivar note: what it told with it.
     :ivar started: when the running attempt began, on the monotonic clock.
     :ivar error: why it failed, None when it did not.
+    :ivar fencing: gives the fencing number of a step that runs for the fleet; None for others.
     """
 
     def __init__(self, step: Step, state: str = "pending", started: float | None = None) -> None:
@@ -147,6 +149,7 @@ class Progress:
         self.note: str = ""
         self.started = started
         self.error: BaseException | None = None
+        self.fencing: cabc.Callable[[], int] | None = None
 
     def late(self, now: float, default_timeout: float | None) -> float | None:
         """The timeout in seconds that the running attempt has exceeded; None when it has not."""

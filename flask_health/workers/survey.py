@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
+import typing as t
+
 from ..model import judge
 from ..model.mask import mask
 from ..model.measures import Measures
@@ -14,9 +17,15 @@ from .runner import Runner
 from .steps import Progress
 from .verdict import Verdict
 
+if t.TYPE_CHECKING:
+    from ..model.fleet import FleetReport
 
-def survey(gate: Gate, verdict: Verdict, probe: str) -> Report:
-    """The report of a probe now."""
+
+def survey(gate: Gate, verdict: Verdict, probe: str, fleet: FleetReport | None = None) -> Report:
+    """The report of a probe now.
+
+    :param fleet: what this server knows of its fleet.
+    """
     good = verdict.good(probe)
     runner = verdict.runner
     server, reason = _server(gate, verdict, probe)
@@ -39,7 +48,8 @@ def survey(gate: Gate, verdict: Verdict, probe: str) -> Report:
         results=results,
         workers=census.markers if census else (),
         steps=tuple(_describe(p) for p in gate.setup.steps) if gate.setup else (),
-        notes=(*gate.problems, *([runner.problem] if runner and runner.problem else [])),
+        notes=tuple(_notes(gate, runner, fleet)),
+        fleet=fleet,
     )
 
 
@@ -49,7 +59,7 @@ def measure(gate: Gate, verdict: Verdict) -> Measures:
     census, runner = gate.census, verdict.runner
     # A check of scope `worker` differs from worker to worker: what this one has found out about
     # itself is not what the server is. Its marker tells, and markers are counted.
-    shared = [r for r in report.results if census is None or r.check.scope == "server"]
+    shared = [r for r in report.results if census is None or r.check.scope != "worker"]
     return Measures(
         report=report,
         results=tuple(shared),
@@ -58,6 +68,16 @@ def measure(gate: Gate, verdict: Verdict) -> Measures:
         draining=census.draining if census else DRAIN in gate.orders,
         paused=census.paused if census else PAUSE in gate.orders,
     )
+
+
+def _notes(gate: Gate, runner: Runner | None, fleet: FleetReport | None) -> cabc.Iterator[str]:
+    """What is wrong with our own means."""
+    yield from gate.problems
+    if runner and runner.problem:
+        yield runner.problem
+    if fleet and fleet.problem:
+        alone = "; fleet checks run for this server alone" if fleet.alone else ""
+        yield f"the fleet store cannot be asked: {fleet.problem}{alone}"
 
 
 def _server(gate: Gate, verdict: Verdict, probe: str) -> tuple[Status, str]:
@@ -105,6 +125,8 @@ def _local_reason(gate: Gate) -> str:
     unfinished = gate.setup.unfinished if gate.setup else None
     if unfinished is None:
         return orders.reason(gate) or "setup has not started"
+    name = unfinished.step.name
     if unfinished.error:
-        return f"setup step '{unfinished.step.name}' failed: {mask(str(unfinished.error))}"
-    return f"setup step '{unfinished.step.name}' not finished"
+        return f"setup step '{name}' failed: {mask(str(unfinished.error))}"
+    waits = unfinished.state == "waiting" and unfinished.note
+    return f"setup step '{name}' not finished" + (f": {mask(unfinished.note)}" if waits else "")

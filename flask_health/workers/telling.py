@@ -52,8 +52,13 @@ class Telling:
         kept = list(self._kept)
         return (kept[-1][0] if kept else 0), [transition for _, transition in kept]
 
-    def changed(self, check: Check, before: History | None, after: History) -> None:
-        """Tells of a check whose status has changed."""
+    def changed(
+        self, check: Check, before: History | None, after: History, found_here: bool = True
+    ) -> None:
+        """Tells of a check whose status has changed.
+
+        :param found_here: whether this server has found out; else another one tells who listens.
+        """
         transition = _transition(check, before, after)
         level = logging.INFO if after.status is Status.PASS else logging.WARNING
         log.log(
@@ -69,6 +74,8 @@ class Telling:
         if self._board:
             with contextlib.suppress(OSError):
                 self._board.add_transition(transition)
+        if not found_here:
+            return
         self._waiting.append(transition)
         threading.Thread(target=self._work, name="flask-health-telling", daemon=True).start()
 

@@ -1,0 +1,363 @@
+"""This server as a member of its fleet: one of its workers tells of it and learns of the others.
+
+A beat every few seconds does both with a single command. It is made by the worker that runs the
+checks; before there is one, by any.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import hashlib
+import logging
+import os
+import random
+import socket
+import threading
+import time
+import typing as t
+import uuid
+import weakref
+
+from ..model import fleet as model
+from ..model.fleet import FleetReport, Sight
+from ..model.mask import mask
+from ..model.report import Report
+from ..model.server import SERVING, WorkerState
+from .keys import Keys, plain
+from .scripts import BEAT, LEAVE
+from .sharing import Sharing
+from .steps import FleetSteps
+from .store import Store, StoreError
+from .summary import Summary, summarize
+from .view import NOTE, View, from_note, read_changes, to_note
+
+if t.TYPE_CHECKING:
+    from ..model.check import Check
+    from ..workers.gate import Gate
+    from ..workers.presence import Presence
+    from ..workers.statedir import Lock
+
+log: logging.Logger = logging.getLogger("flask_health")
+
+PERIOD = 2.5
+"""Seconds between two beats, less up to a fifth at random; with fleet checks at most a quarter of
+the shortest interval, but never less than a second.
+"""
+
+AT_REST = 1.0
+"""Seconds between two beats at least, when nothing has changed but the result of a fleet check."""
+
+TICK = 0.25
+"""Seconds between two looks at what there is to tell."""
+
+HASTE = 0.25
+"""Seconds between two beats at least, when there is something new to tell."""
+
+KEPT = 120.0
+"""Seconds that the common keys of a fleet outlive its last server."""
+
+GOODBYE = 0.3
+"""Seconds that a server which ends may take to say so."""
+
+
+class Options(t.NamedTuple):
+    """What the configuration says about the fleet.
+
+    :ivar panic: the share of failing servers above which a check is only warned of.
+    :ivar least: the number of servers below which it never is.
+    """
+
+    url: str
+    service: str
+    release: str
+    required: bool
+    panic: float
+    least: int
+
+
+class Member:
+    """This server in its fleet, as one of its workers sees it.
+
+    :param report: the report of `health` now.
+    :param leads: whether this worker runs the checks of its server; None before any does.
+    :ivar steps: runs setup steps once for all servers.
+    :ivar sharing: runs checks once for all servers.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        gate: Gate,
+        checks: cabc.Sequence[Check],
+        report: cabc.Callable[[], Report],
+        leads: cabc.Callable[[], bool],
+    ) -> None:
+        self.options = options
+        self.keys: Keys = Keys(options.service)
+        self.identity: str = ""
+        self.name: str = ""
+        self.store: Store = Store(options.url)
+        self._gate = gate
+        self._report = report
+        self._leads = leads
+        self._woken = threading.Event()
+        self._hasty = False
+        self._left = False
+        self._beating = threading.Lock()
+        self._random = random.Random()
+        intervals = [check.interval for check in checks if check.scope == "fleet"]
+        self._period = max(1.0, min(PERIOD, min(intervals, default=PERIOD * 4) / 4))
+        notice = self._period + self.store.patience
+        self.sharing: Sharing = Sharing(checks, notice, self._wake)
+        self.steps: FleetSteps = FleetSteps(
+            self.store, self.keys, options.release, _name(gate), options.required
+        )
+        self._presence: Presence | None = None
+        self._speaks: Lock | None = None
+        self._view = View()
+        self._read = (0, 0)
+        self._version = ""
+        self._told: Summary | None = None
+        self._last = 0.0
+        self._due = 0.0
+
+    def join(self, presence: Presence | None) -> None:
+        """Begins to tell and to listen, in a thread of its own."""
+        self._presence = presence
+        self.identity, self.name = _identity(self._gate), _name(self._gate)
+        threading.Thread(
+            target=_live, args=(weakref.ref(self),), name="flask-health-fleet", daemon=True
+        ).start()
+
+    def leave(self) -> None:
+        """This worker ends. If its server ends with it, it says so."""
+        self._left = True
+        speaks, self._speaks = self._speaks, None
+        if speaks and self._told is not None and not self.store.problem and self._server_ends():
+            self._say_goodbye()
+        if speaks:
+            speaks.let_go()
+        self.store.close()
+
+    def _say_goodbye(self) -> None:
+        if not self._beating.acquire(timeout=GOODBYE):
+            return
+        try:
+            self.store.close()
+            self.store.patience = GOODBYE
+            self.store.run(LEAVE, self._all_keys()[:5], [self.identity, _ms(KEPT)])
+        except StoreError:
+            pass  # It is forgotten all the same, a little later.
+        finally:
+            self._beating.release()
+
+    def report(self) -> FleetReport:
+        """What this server knows of its fleet."""
+        view, now = self._view, time.monotonic()
+        sight = view.sight
+        return FleetReport(
+            service=self.options.service,
+            release=plain(self.options.release),
+            server=self.identity,
+            problem=view.problem,
+            sight=sight.aggregate if sight else None,
+            age=now - sight.read_at if sight else None,
+            panics=self.sharing.panics,
+            alone=view.alone,
+        )
+
+    @property
+    def changes(self) -> tuple[cabc.Mapping[str, t.Any], ...]:
+        """The last changes in the fleet, newest first."""
+        return self._view.changes
+
+    def turn(self) -> float:
+        """Does what is due.
+
+        :return: seconds until the next turn.
+        """
+        now = time.monotonic()
+        if not self._speak_if_due():
+            self._listen(now)
+            return 2 * TICK
+        with self._beating:
+            if not self._left:
+                self._beat_if_due(now)
+        self._settle(time.monotonic())
+        return TICK
+
+    def _beat_if_due(self, now: float) -> None:
+        summary = summarize(self._report(), self.options.release)
+        known = self._told
+        news = known is None or (summary.contribution, summary.state) != (
+            known.contribution,
+            known.state,
+        )
+        if not self.store.problem and (news or self._hasty or self.sharing.ignorant):
+            first = self._hasty and self.sharing.ignorant
+            self._due = min(self._due, self._last + (HASTE if news or first else AT_REST))
+        if now < self._due:
+            return
+        self._last, self._hasty = now, False
+        try:
+            self._beat(summary, now)
+            self._due = now + self._period * self._random.uniform(0.8, 1.0)
+        except StoreError as error:
+            self.sharing.lost(time.monotonic())
+            self._due = now + self.store.pause()
+            self._view = View(
+                self._view.sight,
+                str(error),
+                self._view.panics,
+                self._view.changes,
+                self.sharing.alone,
+            )
+            self._tell_siblings()
+
+    def _beat(self, summary: Summary, now: float) -> None:
+        at, version, fields, entries, results, ordered = self.store.run(
+            BEAT,
+            self._all_keys(),
+            [
+                self.identity,
+                _ms(model.STALE_AFTER),
+                _ms(KEPT),
+                self._version,
+                summary.contribution,
+                summary.report,
+                self.name,
+                plain(self.options.release),
+                summary.state,
+                self.sharing.offer(now),
+            ],
+        )
+        self._told = summary
+        here = time.monotonic()
+        self.sharing.told(results, ordered, int(at), here)
+        sight = self._view.sight
+        if version != self._version or sight is None:
+            pairs = dict(zip(fields[::2], fields[1::2], strict=True))
+            seen = Sight(model.parse_aggregate(pairs, version, int(at) / 1000), here)
+            sight = model.newer(sight, seen)
+            # What is not gone by yet is asked for again.
+            self._version = version if sight is seen else ""
+        else:
+            sight = Sight(sight.aggregate, here)
+        changes = read_changes(entries) if entries else self._view.changes
+        self._view = View(sight, "", self._view.panics, changes, self.sharing.alone)
+        self._settle(here)
+        self._tell_siblings()
+
+    def _settle(self, now: float) -> None:
+        """Decides on panic by what is known now."""
+        found = model.panics(self._view.sight, self.options.panic, self.options.least, now)
+        before = self.sharing.panics
+        for check in found.keys() - before.keys():
+            log.error("panic: check '%s' %s, it is only warned of", check, found[check])
+        for check in before.keys() - found.keys():
+            log.warning("panic is over: a failure of check '%s' counts again", check)
+        if found != before:
+            self.sharing.panics = found
+
+    def _wake(self) -> None:
+        self._hasty = True
+        self._woken.set()
+
+    def _speak_if_due(self) -> bool:
+        """Whether this worker asks the store for its server."""
+        presence = self._presence
+        if presence is None:
+            return True
+        wanted = self._leads() or not presence.watch.look().how_many(SERVING)
+        if self._speaks and not (wanted and presence.directory.has("fleet", self._speaks)):
+            self._speaks.let_go()
+            self._speaks = None
+        if wanted and self._speaks is None:
+            try:
+                self._speaks = presence.directory.claim("fleet")
+            except OSError:
+                return False  # The directory is being mended; it will be there at the next look.
+            if self._speaks:
+                self._listen(time.monotonic())  # What the one before it knew.
+        return self._speaks is not None
+
+    def _listen(self, now: float) -> None:
+        """Takes over what the worker has learnt that asks the store."""
+        presence = self._presence
+        if presence is None:
+            return
+        try:
+            found = os.stat(NOTE, dir_fd=presence.directory.fd)
+        except OSError:
+            return
+        seen = found.st_mtime_ns, found.st_ino
+        if seen != self._read:
+            self._read = seen
+            self._view = from_note(presence.directory.read(NOTE)) or self._view
+            self._version = ""
+        sight = self._view.sight
+        stale = sight is None or sight.is_stale(now)
+        self.sharing.panics = {} if stale else self._view.panics
+
+    def _tell_siblings(self) -> None:
+        presence = self._presence
+        if presence is None:
+            return
+        view = self._view
+        told = View(view.sight, view.problem, self.sharing.panics, view.changes, view.alone)
+        try:
+            presence.directory.make_folder("results")
+            presence.directory.write(NOTE, to_note(told))
+        except OSError:
+            pass  # Told by who publishes results; their details are older than ours.
+
+    def _all_keys(self) -> list[str]:
+        keys = self.keys
+        return [
+            keys.servers,
+            keys.members,
+            keys.aggregate,
+            keys.changes,
+            keys.server(self.identity),
+            keys.checks,
+        ]
+
+    def _server_ends(self) -> bool:
+        """Whether the other workers have been told to stop as well."""
+        presence = self._presence
+        stops = presence is not None and presence.state is WorkerState.STOPPING
+        return stops and presence is not None and presence.all_stop()
+
+
+def _identity(gate: Gate) -> str:
+    """What tells this server from all others; the same in all of its workers."""
+    if gate.presence is None:
+        return uuid.uuid4().hex[:12]
+    boot = os.path.basename(gate.presence.directory.path)
+    return hashlib.sha256(f"{socket.gethostname()} {boot}".encode()).hexdigest()[:12]
+
+
+def _name(gate: Gate) -> str:
+    """This server, for people."""
+    return mask(f"{socket.gethostname()}:{gate.server.master or os.getpid()}")
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _live(reference: weakref.ref[Member]) -> None:
+    # Only a weak reference between two turns: an app that a test made can be forgotten.
+    while True:
+        member = reference()
+        if member is None or member._left:
+            return
+        try:
+            pause = member.turn()
+        except Exception:
+            log.exception("the fleet cannot be told of this server; trying again")
+            pause = 1.0
+        woken = member._woken
+        del member
+        woken.wait(pause)
+        woken.clear()

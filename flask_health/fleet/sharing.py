@@ -1,0 +1,176 @@
+"""Checks with `scope="fleet"`: which server runs one now, and what it has come to."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import json
+import random
+import threading
+import time
+import typing as t
+
+from ..model.check import Check, History, Outcome
+from ..model.status import Status
+from ..workers.abroad import Abroad
+
+LEASE_MARGIN = 1.0
+"""Seconds that a run may take beyond the check's timeout before another server takes it over."""
+
+
+class Sharing(Abroad):
+    """The fleet checks of one server: what it offers to the store, and what it was told.
+
+    :param notice: seconds that it may take to notice that the store is gone.
+    :param wake: has the store asked soon.
+    """
+
+    def __init__(
+        self, checks: cabc.Iterable[Check], notice: float, wake: cabc.Callable[[], None]
+    ) -> None:
+        self.panics = {}
+        self._checks = [check for check in checks if check.scope == "fleet"]
+        self._notice = notice
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._bases: dict[str, str] = {}
+        self._gives: dict[str, tuple[str, History, float]] = {}
+        self._news: dict[str, History] = {}
+        self._ordered: dict[str, float] = {}
+        self._alone_since: float | None = time.monotonic()
+        self._began = time.monotonic()
+        self._random = random.Random()
+        self._delays = {check.name: self._random.random() for check in self._checks}
+
+    @property
+    def ignorant(self) -> bool:
+        """Whether a fleet check has no result yet."""
+        return len(self._bases) < len(self._checks)
+
+    @property
+    def alone(self) -> bool:
+        """Whether this server runs the checks for itself, as the store does not answer."""
+        return bool(self._checks) and self._alone_since is not None
+
+    def may_run(self, check: Check, history: History | None, now: float) -> bool:
+        """Whether the store has told this server to run a check, or nobody else seems to."""
+        with self._lock:
+            if now < self._ordered.get(check.name, 0.0):
+                return True
+            since = history.last.ended if history else self._began
+            if self._alone_since is None:
+                return now - since > 2 * check.interval + (0.0 if history else check.timeout)
+            # At random within what is left of an interval: a thousand servers must not ask a
+            # dependency at once.
+            room = max(0.0, check.interval - self._notice) / 2
+            return now >= self._alone_since + room * self._delays[check.name]
+
+    def ran(self, check: Check, history: History, due_in: float) -> None:
+        """Keeps the result for the next time that the store is asked."""
+        with self._lock:
+            self._ordered.pop(check.name, None)
+            self._gives[check.name] = self._bases.get(check.name, ""), history, due_in
+        self._wake()
+
+    def news(self) -> cabc.Mapping[str, History]:
+        """What other servers have found out since this was asked last."""
+        if not self._news:
+            return {}
+        with self._lock:
+            found, self._news = self._news, {}
+        return found
+
+    def offer(self, now: float) -> str:
+        """What is said to the store; empty without fleet checks."""
+        if not self._checks:
+            return ""
+        with self._lock:
+            gives = [
+                [name, base, encode(history), _ms(max(0.0, due_in))]
+                for name, (base, history, due_in) in self._gives.items()
+            ]
+            wants = [
+                [check.name, self._bases.get(check.name, ""), _ms(check.timeout + LEASE_MARGIN)]
+                for check in self._checks
+                if now >= self._ordered.get(check.name, 0.0)
+            ]
+        return json.dumps({"gives": gives, "wants": wants}, separators=(",", ":"))
+
+    def told(
+        self,
+        results: cabc.Iterable[cabc.Sequence[str]],
+        ordered: cabc.Iterable[str],
+        at: float,
+        now: float,
+    ) -> None:
+        """Takes what the store has answered to the last offer.
+
+        :param at: the time of the store, in milliseconds since the epoch.
+        """
+        leases = {check.name: check.timeout + LEASE_MARGIN for check in self._checks}
+        with self._lock:
+            self._gives.clear()
+            self._alone_since = None
+            for name, base, text in results:
+                history = decode(text, int(base), at, now)
+                self._bases[name] = base
+                if history is not None:
+                    self._news[name] = history
+            for name in ordered:
+                self._ordered[name] = now + leases[name]
+
+    def lost(self, now: float) -> None:
+        """The store does not answer."""
+        with self._lock:
+            if self._alone_since is None:
+                self._alone_since = now
+                self._ordered.clear()
+
+
+def encode(history: History) -> str:
+    """A history as text. It holds no time of this machine but spans; its end is the store's to
+    say.
+    """
+    last = history.last
+    began = history.since >= last.time
+    return json.dumps(
+        {
+            "status": str(history.status),
+            "last": [str(last.status), last.output, last.duration],
+            "observed": [last.observed_value, last.observed_unit],
+            "counts": [history.streak, history.failures],
+            "for": 0 if began else round(last.time - history.since, 3),
+            "down": None if history.down_since is None else last.ended - history.down_since,
+        },
+        separators=(",", ":"),
+    )
+
+
+def decode(text: str, ended: int, at: float, now: float) -> History | None:
+    """The history in a text; None when it is of another version of this format.
+
+    :param ended: when its last run had ended, in milliseconds of the store's clock.
+    :param at: the same clock now.
+    :param now: the monotonic clock of this machine now.
+    """
+    try:
+        found: dict[str, t.Any] = json.loads(text)
+        status, output, duration = found["last"]
+        value, unit = found["observed"]
+        streak, failures = found["counts"]
+        here = now - max(0.0, at - ended) / 1000
+        last = Outcome(Status(status), output, ended / 1000, here, duration, value, unit)
+        down = found["down"]
+        return History(
+            Status(found["status"]),
+            last,
+            streak,
+            failures,
+            ended / 1000 - found["for"],
+            None if down is None else here - down,
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

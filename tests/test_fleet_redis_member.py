@@ -1,0 +1,334 @@
+"""Servers that tell of themselves and learn of the others, by way of a real Redis."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.backends import Redis
+from support.checking import Told
+from support.fleets import Fleet
+from support.stores import client, keys
+from support.waiting import eventually
+
+from flask_health import HealthCheck, Status
+from flask_health.fleet import member as members
+from flask_health.fleet.keys import Keys
+from flask_health.model import fleet as model
+
+KEYS = Keys("shop")
+
+
+@pytest.fixture
+def server() -> Iterator[Redis]:
+    """A Redis of the test's."""
+    with Redis() as found:
+        yield found
+
+
+@pytest.fixture
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that are silent are forgotten after two seconds."""
+    monkeypatch.setattr(model, "STALE_AFTER", 2.0)
+    monkeypatch.setattr(members, "PERIOD", 0.5)
+    monkeypatch.setattr(model, "WARM_UP", 1.0)
+
+
+def test_servers_see_one_another(server: Redis) -> None:
+    """How many, of which release, and how many may be sent traffic."""
+    with Fleet(server.url) as fleet:
+        for version in ("1.0", "1.0", "1.1"):
+            fleet.add(HEALTH_VERSION=version)
+        fleet.see(3)
+        seen = eventually(
+            lambda: fleet.servers[0].sees, lambda found: found.ready == 3, why="all are ready"
+        )
+        assert seen.statuses == {"pass": 3, "warn": 0, "fail": 0}
+        assert [(r.name, r.servers, r.ready) for r in seen.releases] == [
+            ("1.1", 1, 1),
+            ("1.0", 2, 2),
+        ]
+        assert seen.rolling_out is not None
+        assert seen.rolling_out.name == "1.1"
+
+
+def test_services_do_not_see_one_another(server: Redis) -> None:
+    """They share a store, and nothing in it."""
+    with Fleet(server.url) as fleet:
+        shop = fleet.add()
+        stock = fleet.add(HEALTH_SERVICE="stock")
+        fleet.see(1)
+        assert shop.fleet.service == "shop"
+        assert stock.fleet.service == "stock"
+
+
+def test_a_change_is_seen_by_the_others(server: Redis) -> None:
+    """A check that fails on one shows in the aggregate that all read, within three seconds."""
+    told = Told()
+
+    def register(health: HealthCheck) -> None:
+        health.add_check("database", told, interval=0.2, retry_interval=0.1, failure_threshold=1)
+
+    with Fleet(server.url) as fleet:
+        fleet.add(register)
+        fleet.add()
+        fleet.see(2)
+        eventually(lambda: fleet.servers[1].sees.ready, lambda ready: ready == 2)
+        told.says = ConnectionError("down")
+        began = time.monotonic()
+        eventually(lambda: fleet.servers[1].sees.ready, lambda ready: ready == 1)
+        assert time.monotonic() - began < 3.5
+        (row,) = (r for r in rows(server) if not r["ready"])
+        assert row["checks"] == {"database": ["fail", "ConnectionError: down"]}
+
+
+def rows(server: Redis) -> list[dict[str, Any]]:
+    """What each server has told of itself."""
+    with client(server.url) as asked:
+        found = asked.scan_iter(f"{KEYS.server('')}*")
+        return [json.loads(asked.hget(key, "report")) for key in found]
+
+
+@pytest.mark.usefixtures("brisk")
+def test_the_silent_are_forgotten(server: Redis) -> None:
+    """A server that was killed leaves the aggregate; its key and the others go by themselves."""
+    with Fleet(server.url) as fleet:
+        fleet.of(3)
+        gone = fleet.servers.pop()
+        gone.leave()
+        fleet.see(2)
+        fleet.servers[0].leave()
+        fleet.servers[1].leave()
+        assert all(ttl >= 0 for ttl in keys(server.url).values())
+
+
+@pytest.mark.usefixtures("brisk")
+@pytest.mark.parametrize("key", [KEYS.aggregate, KEYS.members, KEYS.servers, KEYS.changes])
+def test_a_key_that_vanishes_is_made_again(server: Redis, key: str) -> None:
+    """A store that evicts keys, or a person who deletes one: the counts are right again."""
+    with Fleet(server.url) as fleet:
+        fleet.of(3)
+        with client(server.url) as asked:
+            asked.delete(key)
+            eventually(lambda: asked.hget(KEYS.aggregate, "n"), lambda n: n == "3", why="three")
+            eventually(lambda: asked.zcard(KEYS.servers), lambda n: n == 3, why="three")
+        fleet.see(3)
+
+
+@pytest.mark.usefixtures("brisk")
+def test_a_store_that_was_emptied_is_filled_again(server: Redis) -> None:
+    """Killed and restarted without its data, while servers go on."""
+    with Fleet(server.url) as fleet:
+        fleet.of(3)
+        server.kill()
+        eventually(lambda: all(s.fleet.problem for s in fleet.servers), why="they notice")
+        assert all(s.answers() == 200 for s in fleet.servers)
+        server.start()
+        eventually(lambda: not any(s.fleet.problem for s in fleet.servers), why="they are back")
+        fleet.see(3)
+
+
+def test_the_store_turns_nothing_red(server: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    """Hung: the answers stay as they were, the details and the log say what is wrong, once."""
+    with Fleet(server.url) as fleet:
+        (one,) = fleet.of(1)
+        with server.frozen():
+            eventually(lambda: one.fleet.problem, why="it notices")
+            assert one.answers() == 200
+            assert any("fleet store cannot be asked" in note for note in one.report().notes)
+            time.sleep(2.0)
+        errors = [r for r in caplog.records if r.levelno >= logging.ERROR]
+        assert len([r for r in errors if "fleet store" in r.getMessage()]) == 1
+        eventually(lambda: not one.fleet.problem, why="it is back")
+        assert not one.report().notes
+
+
+def register_shared(told: Told) -> Any:
+    """One fleet check for all servers of a test."""
+
+    def register(health: HealthCheck) -> None:
+        health.add_check("shared", told, scope="fleet", interval=2.0, retry_interval=1.0)
+
+    return register
+
+
+def test_a_fleet_check_is_run_once_for_all(server: Redis) -> None:
+    """Five servers: about one run per interval, not five, and all tell the same result."""
+    told = Told((7, "rows"))
+    with Fleet(server.url, register_shared(told)) as fleet:
+        fleet.of(5)
+        for one in fleet.servers:
+            eventually(lambda one=one: one.answers() == 200, why="its first result")  # type: ignore[misc]
+        began, runs = time.monotonic(), told.runs
+        time.sleep(6.0)
+        elapsed = time.monotonic() - began
+        assert 1 <= told.runs - runs <= elapsed / 2.0 + 2
+        results = [one.report().results[0] for one in fleet.servers]
+        assert {r.observed_value for r in results} == {7}
+        times = {r.time for r in results if r.time is not None}
+        assert max(times) - min(times) < 6.0
+
+
+def test_a_fleet_check_that_fails_fails_everywhere(server: Redis) -> None:
+    """With the reason of the server that ran it; one of them tells who listens."""
+    told = Told()
+    heard: list[str] = []
+    with Fleet(server.url, register_shared(told)) as fleet:
+        fleet.of(3)
+        eventually(lambda: all(s.answers() == 200 for s in fleet.servers), why="all are ready")
+        from flask_health import status_changed
+
+        def hear(sender: object, **what: Any) -> None:
+            heard.append(what["check"])
+
+        status_changed.connect(hear)
+        try:
+            told.says = ConnectionError("refused")
+            eventually(lambda: all(s.answers() == 503 for s in fleet.servers), why="all fail")
+            outputs = {s.report().results[0].output for s in fleet.servers}
+            assert outputs == {"ConnectionError: refused"}
+            eventually(lambda: heard, why="somebody hears")
+        finally:
+            status_changed.disconnect(hear)
+        told.says = None
+        eventually(lambda: all(s.answers() == 200 for s in fleet.servers), why="all recover")
+        assert heard == ["shared"]
+
+
+def test_without_the_store_each_server_checks_for_itself(server: Redis) -> None:
+    """Within an interval, and says so; one run for all again once the store is back."""
+    told = Told()
+    with Fleet(server.url, register_shared(told)) as fleet:
+        fleet.of(3)
+        eventually(lambda: all(s.answers() == 200 for s in fleet.servers), why="all are ready")
+        with server.frozen():
+            eventually(lambda: all(s.fleet.alone for s in fleet.servers), why="they notice")
+            before = told.runs
+            eventually(lambda: told.runs, lambda runs: runs >= before + 3, within=2.5)
+            assert all("run for this server alone" in s.report().notes[0] for s in fleet.servers)
+            assert all(s.answers() == 200 for s in fleet.servers)
+        eventually(lambda: not any(s.fleet.alone for s in fleet.servers), why="they are back")
+
+
+def test_a_fleet_check_whose_server_died_is_run_by_another(server: Redis) -> None:
+    """Whoever was told to run it and does not deliver is replaced when its time is over."""
+    hung, told = Told(), Told()
+    with Fleet(server.url) as fleet:
+        with hung.hanging():
+
+            def register_hung(health: HealthCheck) -> None:
+                health.add_check("shared", hung, scope="fleet", interval=2.0, timeout=1.0)
+
+            dead = fleet.add(register_hung)
+            eventually(lambda: hung.runs, why="the first server begins")
+            dead.leave()
+            fleet.servers.remove(dead)
+        other = fleet.add(register_shared(told))
+        eventually(lambda: told.runs, within=6.0, why="the other one runs it")
+        eventually(lambda: other.answers() == 200, why="its result")
+
+
+def register_panicking(told: Told) -> Any:
+    """A check of each server's own that may panic."""
+
+    def register(health: HealthCheck) -> None:
+        health.add_check(
+            "database", told, panic=True, interval=0.2, retry_interval=0.1, failure_threshold=1
+        )
+
+    return register
+
+
+PANIC: Any = {"HEALTH_FLEET_PANIC": 0.5, "HEALTH_FLEET_PANIC_MIN": 5}
+
+
+def test_a_check_that_fails_on_too_many_is_only_warned_of(
+    server: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two of five are taken out; with four of five all serve, say so, and fail again after it."""
+    tolds = [Told() for _ in range(5)]
+    with Fleet(server.url, **PANIC) as fleet, caplog.at_level(logging.INFO):
+        for told in tolds:
+            fleet.add(register_panicking(told))
+        fleet.see(5)
+        eventually(lambda: [s.answers() for s in fleet.servers], lambda c: c == [200] * 5)
+        for told in tolds[:2]:
+            told.says = ConnectionError("down")
+        eventually(
+            lambda: [s.answers() for s in fleet.servers], lambda c: c == [503] * 2 + [200] * 3
+        )
+        time.sleep(3.0)
+        assert [s.answers() for s in fleet.servers] == [503] * 2 + [200] * 3
+        for told in tolds[2:4]:
+            told.says = ConnectionError("down")
+        eventually(lambda: [s.answers() for s in fleet.servers], lambda codes: codes == [200] * 5)
+        result = fleet.servers[0].report().results[0]
+        assert (result.status, result.counts_as) == (Status.FAIL, Status.WARN)
+        eventually(
+            lambda: fleet.servers[0].report().results[0].output,
+            lambda output: "panic: it fails on 4 of 5 servers" in output,
+        )
+        assert fleet.servers[4].fleet.panics == {"database": "fails on 4 of 5 servers"}
+        for told in tolds[1:4]:
+            told.says = None
+        eventually(lambda: [s.answers() for s in fleet.servers], lambda c: c == [503] + [200] * 4)
+        lines = [record.getMessage() for record in caplog.records]
+        assert sum(line.startswith("panic: check 'database'") for line in lines) == 5
+        assert sum(line.startswith("panic is over") for line in lines) == 5
+
+
+def test_a_small_fleet_never_panics(server: Redis) -> None:
+    """Three servers of which all fail are not ready: perhaps it is them."""
+    told = Told(ConnectionError("down"))
+    with Fleet(server.url, register_panicking(told), **PANIC) as fleet:
+        fleet.of(3)
+        time.sleep(3.0)
+        assert [s.answers() for s in fleet.servers] == [503] * 3
+
+
+def test_a_store_that_is_lost_keeps_no_panic_for_ever(
+    server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was seen last holds until it is too old to be believed."""
+    monkeypatch.setattr(model, "STALE_AFTER", 6.0)
+    told = Told(ConnectionError("down"))
+    with Fleet(server.url, register_panicking(told), **PANIC) as fleet:
+        fleet.of(5)
+        eventually(lambda: [s.answers() for s in fleet.servers], lambda c: c == [200] * 5)
+        with server.frozen():
+            eventually(lambda: all(s.fleet.problem for s in fleet.servers), why="they notice")
+            assert [s.answers() for s in fleet.servers] == [200] * 5
+            eventually(lambda: [s.answers() for s in fleet.servers], lambda c: c == [503] * 5)
+
+
+def test_a_beat_is_one_command_and_small(server: Redis) -> None:
+    """At rest: less than one command and less than 2 KiB for each server and second."""
+    told = Told()
+
+    def register(health: HealthCheck) -> None:
+        register_shared(told)(health)
+        for number in range(10):
+            health.add_check(f"check{number}", Told(), panic=True)
+
+    with Fleet(server.url, register) as fleet:
+        fleet.of(5)
+        eventually(lambda: all(s.answers() == 200 for s in fleet.servers), why="all are ready")
+        time.sleep(3.0)
+        with client(server.url) as asked:
+            before, began = used(asked), time.monotonic()
+            time.sleep(10.0)
+            after, seconds = used(asked), time.monotonic() - began
+        calls, size = (later - earlier for earlier, later in zip(before, after, strict=True))
+        assert 0.3 < calls / seconds / 5 <= 1.0
+        assert size / seconds / 5 < 2048
+
+
+def used(asked: Any) -> tuple[int, int]:
+    """The scripts that clients have had run, and the bytes that went both ways."""
+    calls = asked.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0)
+    stats = asked.info("stats")
+    return calls, stats["total_net_input_bytes"] + stats["total_net_output_bytes"]
