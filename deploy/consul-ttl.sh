@@ -4,7 +4,8 @@
 # CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN: as for the consul command.
 agent="${CONSUL_HTTP_ADDR:-http://127.0.0.1:8500}/v1/agent/check"
 while :; do
-    if said=$(flask-health check --state --probe live 2>&1); then state=pass; else state=fail; fi
+    state=fail
+    said=$(flask-health check --probe live --app example_app 2>&1) && state=pass
     curl --silent --max-time 2 --request PUT --get --output /dev/null \
         --header "X-Consul-Token: ${CONSUL_HTTP_TOKEN:-}" --data-urlencode "note=$said" \
         "$agent/$state/example-app-live"

@@ -185,8 +185,7 @@ def test_a_unix_socket_is_drained_before_it_goes() -> None:
     socket = {"bind": ("unix:/run/my-shop/app.sock",)}
     text = render("systemd", plan(gunicorn=socket, config={"drain_delay": 7.0}))
     assert re.findall(r"^ExecStop=(.+)$", text, re.MULTILINE) == [
-        "/srv/my-shop/venv/bin/flask-health drain",
-        "/bin/sleep 7",
+        "/srv/my-shop/venv/bin/flask-health drain --state /run/my-shop --wait 7",
     ]
     assert "ExecStop" not in render("systemd", plan(gunicorn=socket | {"installed": True}))
     assert "ExecStop" not in render("systemd", plan())

@@ -7,8 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,7 @@ SBIN = "/usr/sbin:/usr/bin"
 needs_haproxy = pytest.mark.skipif(
     not system.HAPROXY.is_met, reason=f"needs {system.HAPROXY.apt_get}"
 )
+needs_curl = pytest.mark.skipif(not system.CURL.is_met, reason=f"needs {system.CURL.apt_get}")
 needs_nginx = pytest.mark.skipif(not system.NGINX.is_met, reason=f"needs {system.NGINX.apt_get}")
 
 
@@ -129,8 +132,8 @@ def test_nginx_asks_the_next_server(serve: Serve, tmp_path: Path) -> None:
         assert {get(port, "/work").code for _ in range(20)} == {200}
 
 
-def health_checks(port: int) -> dict[str, list[str]]:
-    """The commands with which containers ask themselves, by file; at a port instead of 9000."""
+def health_checks() -> dict[str, list[str]]:
+    """The commands with which containers ask themselves, by file."""
     compose = yaml.safe_load((KIT / "compose.yaml").read_text())
     words = compose["services"]["example-app"]["healthcheck"]["test"]
     assert words[0] == "CMD"
@@ -138,15 +141,14 @@ def health_checks(port: int) -> dict[str, list[str]]:
     commands = {"compose.yaml": words[1:], "Dockerfile": json.loads(docker)}
     for command in commands.values():
         assert command.pop(0) == "flask-health"
-        assert command[-1].count("9000") == 1
-        command[-1] = command[-1].replace("9000", str(port))
     return commands
 
 
-def asked(command: list[str]) -> int:
-    """The exit status of `flask-health` with these words."""
-    words = [sys.executable, "-m", "flask_health", *command]
-    return subprocess.run(words, capture_output=True, check=False, timeout=20.0).returncode
+def asked(command: list[str], server: Gunicorn) -> int:
+    """The exit status of `flask-health` with these words, where that server alone runs."""
+    words = [sys.executable, "-m", "flask_health", *command, "--state", str(server.state)]
+    done = subprocess.run(words, capture_output=True, check=False, timeout=20.0)
+    return done.returncode
 
 
 def test_containers_ask_themselves(serve: Serve, tmp_path: Path) -> None:
@@ -154,13 +156,91 @@ def test_containers_ask_themselves(serve: Serve, tmp_path: Path) -> None:
     both exit with what Docker understands."""
     stage = Stage(tmp_path / "stage", "wait")
     server = serve(workers=2, stage=stage)
-    assert isinstance(server.address, int)
-    commands = health_checks(server.address)
+    commands = health_checks()
     server.answers(200, "/health/live")
-    assert asked(commands["Dockerfile"]) == 0
-    assert asked(commands["compose.yaml"]) == 1
+    assert asked(commands["Dockerfile"], server) == 0
+    assert asked(commands["compose.yaml"], server) == 1
     stage.withdraw("wait")
     server.answers(200)
-    assert asked(commands["compose.yaml"]) == 0
+    assert asked(commands["compose.yaml"], server) == 0
     server.stop()
-    assert asked(commands["Dockerfile"]) == 1
+    assert asked(commands["Dockerfile"], server) == 1
+
+
+class Agent(ThreadingHTTPServer):
+    """A Consul agent that only remembers what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Told)
+        self.told: list[str] = []
+        self.tokens: list[str] = []
+
+
+class Told(BaseHTTPRequestHandler):
+    """Remembers one update of a check."""
+
+    server: Agent
+
+    def do_PUT(self) -> None:
+        """As the agent's API: an update has the state and the check in its path."""
+        self.server.told.append(self.path)
+        self.server.tokens.append(self.headers.get("X-Consul-Token", ""))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *words: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def agent() -> Iterator[Agent]:
+    """An agent that listens."""
+    with Agent() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@needs_curl
+def test_consul_is_told_by_the_script(serve: Serve, tmp_path: Path) -> None:
+    """Alive as long as the server runs, with what the command says as a note; failed after that."""
+    server = serve(workers=2)
+    server.answers(200)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "flask-health").write_text(
+        f'#!/bin/sh\nexec {sys.executable} -m flask_health "$@"\n'
+    )
+    (programs / "flask-health").chmod(0o755)
+    script = tmp_path / "consul-ttl.sh"
+    script.write_text((KIT / "consul-ttl.sh").read_text().replace("sleep 5", "sleep 0.2"))
+    assert "--app example_app" in script.read_text()
+    only = f"--state {server.state}"  # others may serve on this machine
+    script.write_text(script.read_text().replace("--app example_app", only))
+    (check,) = [c["id"] for c in consul_checks() if "ttl" in c]
+    with agent() as consul, ExitStack() as stack:
+        env = server.environment | {
+            "CONSUL_HTTP_ADDR": f"http://127.0.0.1:{consul.server_port}",
+            "CONSUL_HTTP_TOKEN": "s3cret",
+            "PATH": f"{programs}:{server.environment['PATH']}",
+        }
+        popen = stack.enter_context(subprocess.Popen(["sh", str(script)], env=env))
+        stack.callback(popen.terminate)
+        passed = f"/v1/agent/check/pass/{check}?note="
+        eventually(lambda: [path for path in consul.told if path.startswith(passed)])
+        assert all(path.startswith(passed) for path in consul.told), consul.told
+        assert set(consul.tokens) == {"s3cret"}
+        server.stop()
+        failed = f"/v1/agent/check/fail/{check}?note="
+        eventually(lambda: [path for path in consul.told if path.startswith(failed)])
+
+
+def consul_checks() -> list[dict[str, str]]:
+    """The checks of the service definition."""
+    found: list[dict[str, str]] = json.loads((KIT / "consul.json").read_text())["service"]["checks"]
+    return found

@@ -12,7 +12,7 @@ from .gather import GUNICORN_OPTIONS, app_facts, gunicorn_facts
 from .gunicorn_conf import Missing
 from .manifests.plan import Choices, Plan
 
-FROM_OUTSIDE = ("aws", "kubernetes")
+FROM_OUTSIDE = ("aws", "haproxy", "kubernetes", "prometheus")
 """Kinds whose prober reaches the second port from another machine."""
 FLEETS = ("compose", "kubernetes")
 

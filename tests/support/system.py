@@ -51,6 +51,7 @@ RABBITMQ = Need(
     programs=("epmd", "setpriv"),
     files=("/usr/lib/rabbitmq/bin/rabbitmq-server",),
 )
+CURL = Need(("curl",), programs=("curl",))
 HAPROXY = Need(("haproxy",), programs=("haproxy",))
 NGINX = Need(("nginx",), programs=("nginx",))
 PROMETHEUS = Need(("prometheus",), programs=("promtool",))
@@ -63,6 +64,7 @@ ALL = (
     REDIS,
     MEMCACHED,
     RABBITMQ,
+    CURL,
     HAPROXY,
     NGINX,
     PROMETHEUS,

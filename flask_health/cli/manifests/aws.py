@@ -27,7 +27,7 @@ Resources:
       Protocol: HTTP
       Port: {plan.port}
       HealthCheckProtocol: HTTP
-      HealthCheckPort: {quoted(plan.listen)} # the second port: let the balancer reach it
+      HealthCheckPort: {quoted(plan.probe_port)} # let the balancer reach it
       HealthCheckPath: {plan.prefix}/ready
 {comment(plan.drain_note(RHYTHM), 6)}
       HealthCheckIntervalSeconds: {RHYTHM.period}

@@ -40,14 +40,14 @@ def _app(plan: Plan) -> str:
         if plan.fleet
         else ""
     )
+    listen = f"\n      FLASK_HEALTH_LISTEN: {quoted(plan.app.listen)}" if plan.app.listen else ""
     return f"""\
   {plan.name}:
     image: {quoted(plan.image)}
     command:
 {items(plan.command("/run/health"), 6)}{count}{after}
-    ports: [{quoted(ports)}] # the second port, {plan.listen}, stays inside
-    environment:
-      FLASK_HEALTH_LISTEN: "0.0.0.0:{plan.listen}"
+    ports: [{quoted(ports)}]
+    environment:{listen}
       FLASK_HEALTH_STATE_DIR: /run/health
       FLASK_HEALTH_TOKEN: ${{FLASK_HEALTH_TOKEN:?set it, for example in .env}}{fleet}
     read_only: true

@@ -15,7 +15,7 @@ def render(plan: Plan) -> str:
             "id": f"{plan.name}-ready",
             "name": "ready",
             "notes": plan.drain_note(rhythm),
-            "http": f"http://127.0.0.1:{plan.listen}{plan.prefix}/ready",
+            "http": f"http://127.0.0.1:{plan.probe_port}{plan.prefix}/ready",
             "method": "GET",
             "interval": f"{rhythm.period}s",
             "timeout": f"{rhythm.timeout}s",

@@ -10,6 +10,7 @@ PERIOD, FAILURES, TIMEOUT = 10, 3, 3
 
 def render(plan: Plan) -> str:
     """The file, for `docker build`."""
+    listen = f"\nENV FLASK_HEALTH_LISTEN={plan.app.listen}" if plan.app.listen else ""
     options = [
         f"--interval={PERIOD}s",
         f"--timeout={TIMEOUT}s",
@@ -25,9 +26,8 @@ RUN pip install --no-cache-dir -r requirements.txt
 COPY . .
 USER 10001
 # gunicorn's heartbeats and the directory in which workers meet: never on a disk.
-ENV FLASK_HEALTH_STATE_DIR=/dev/shm
-ENV FLASK_HEALTH_LISTEN={plan.app.listen or f"127.0.0.1:{plan.listen}"}
-EXPOSE {plan.port}
+ENV FLASK_HEALTH_STATE_DIR=/dev/shm{listen}
+EXPOSE {" ".join(dict.fromkeys([str(plan.port), str(plan.probe_port)]))}
 # Liveness: Swarm kills what is unhealthy, after {PERIOD} s x {FAILURES} = {PERIOD * FAILURES} s.
 {comment(plan.start_sum)}
 HEALTHCHECK {" ".join(options)} \\

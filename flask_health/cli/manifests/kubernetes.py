@@ -130,7 +130,8 @@ def _probes(plan: Plan) -> str:
         lifecycle:
           preStop:
             exec:
-              command: ["flask-health", "drain"] # red at once; SIGTERM follows""",
+              # Red at once, before SIGTERM; the drain delay counts from here.
+              command: ["flask-health", "drain", "--state", "/run/health"]""",
         10,
     )
 

@@ -102,9 +102,14 @@ class Plan:
         return ["gunicorn", *places, *self.options, self.wsgi_app]
 
     def check(self, probe: str) -> list[str]:
-        """The command that asks a probe from inside the container."""
-        target = f"http://127.0.0.1:{self.listen}{self.prefix}"
-        return ["flask-health", "check", "--probe", probe, target]
+        """The command that asks a probe from inside the container: by the state directory, which
+        takes no port and works while every worker is busy."""
+        return ["flask-health", "check", "--probe", probe]
+
+    @property
+    def probe_port(self) -> int:
+        """The port at which a prober outside finds the probes."""
+        return self.listen if self.probes_apart else self.port
 
     @property
     def programs(self) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from .plan import Plan
 from .text import lines
 
@@ -17,6 +15,7 @@ def _service(plan: Plan) -> str:
     binds = [f"--bind={address}" for address in plan.gunicorn.bind]
     gunicorn = [f"{plan.programs}/gunicorn", *binds, f"--worker-tmp-dir=/run/{plan.name}"]
     command = " \\\n    ".join([*gunicorn, *plan.options, plan.wsgi_app])
+    listen = f"\nEnvironment=FLASK_HEALTH_LISTEN={plan.app.listen}" if plan.app.listen else ""
     return f"""\
 [Unit]
 Description={plan.name}
@@ -29,8 +28,7 @@ DynamicUser=yes
 WorkingDirectory={plan.directory}
 # Where workers meet, and gunicorn's heartbeats: in memory, gone with the service.
 RuntimeDirectory={plan.name}
-Environment=FLASK_HEALTH_STATE_DIR=/run/{plan.name}
-Environment=FLASK_HEALTH_LISTEN={plan.app.listen or f"127.0.0.1:{plan.listen}"}
+Environment=FLASK_HEALTH_STATE_DIR=/run/{plan.name}{listen}
 ExecStart={command}
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure"""
@@ -41,8 +39,7 @@ def _stop(plan: Plan) -> str:
     before = (
         f"""\
 # gunicorn removes its socket the moment it is told to stop: drain before that.
-ExecStop={plan.programs}/flask-health drain
-ExecStop=/bin/sleep {math.ceil(plan.drain)}"""
+ExecStop={plan.programs}/flask-health drain --state /run/{plan.name} --wait {plan.drain:g}"""
         if on_socket and not plan.gunicorn.installed
         else ""
     )
