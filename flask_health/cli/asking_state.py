@@ -33,6 +33,8 @@ def judge(boot: Boot, options: Options, detailed: bool) -> Finding:
         wrong = check_version(outsidechecks.about(boot).get("version"), options.expect_version)
         if good and wrong:
             finding = Finding(False, wrong)
-        finding.warns = good and outsidechecks.warns(boot, options.probe)
+        if finding.good and options.probe in ("health", "ready"):
+            warning = outsidechecks.warning(boot, outsidechecks.results(boot))
+            finding.warns, finding.text = bool(warning), warning or text
     finding.text += f" (master {boot.master})"
     return finding

@@ -25,7 +25,10 @@ def choose(options: Options) -> Boot:
     """
     found = candidates(options)
     if len(found) > 1:
-        lines = [f"  --pid {boot.master} --app {name_of(boot)}" for boot in found]
+        lines = [
+            f"  --pid {boot.master} --app {name_of(boot)}, or --state {boot.directory.path}"
+            for boot in found
+        ]
         raise SeveralError("\n".join(["several servers run here, choose one:", *sorted(lines)]))
     if not found:
         raise NobodyError(_nobody(options))

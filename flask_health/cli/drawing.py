@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ..model.server import SERVING
+
 if t.TYPE_CHECKING:
     import collections.abc as cabc
 
@@ -74,7 +76,7 @@ def _step(step: Members, terminal: Terminal) -> str:
 
 def _verdict(shown: Members, terminal: Terminal) -> list[str]:
     word = WORDS[shown["status"]]
-    ready = sum(worker["state"] in ("ready", "leaving") for worker in shown["workers"])
+    ready = sum(worker["state"] in SERVING for worker in shown["workers"])
     why = shown["output"] or f"{ready} of {shown['expected']} workers serve"
     warning = " (warn)" if shown["status"] == "warn" else ""
     return [f"{terminal.paint(word)}{warning}: {why}"]

@@ -33,7 +33,7 @@ class Follower:
         self._target = parse(options.words[0]) if options.words else None
         self._terminal = Terminal()
         self._workers: list[Members] = []
-        self._told = ""
+        self._told: set[str] = set()
         self._room = MOST - KEPT
 
     def look(self, timeout: float) -> Finding:
@@ -65,12 +65,13 @@ class Follower:
         if self._terminal.live:
             self._terminal.draw(self._lines(finding))
             return
-        told = finding.text
-        if told != self._told and self._room > len(told) + 20:
-            self._told = told
-            line = f"{self._elapsed:6.1f} s  {finding.word}: {told}"
-            self._room -= len(line) + 1
-            self._terminal.write([line])
+        said = [f"{finding.word}: {finding.text}", *_news(self._workers)]
+        for text in said:
+            line = f"{self._elapsed:6.1f} s  {text}"
+            if text not in self._told and len(line) < self._room:
+                self._told.add(text)
+                self._room -= len(line.encode()) + 1
+                self._terminal.write([line])
 
     def end(self, finding: Finding, why: str = "") -> None:
         """Shows what it has come to."""
@@ -89,6 +90,16 @@ class Follower:
         word = self._terminal.paint(finding.word)
         first = f"{word}: {finding.text}  {drawing.span(self._elapsed)}"
         return [first, *drawing.workers(self._workers, self._terminal)]
+
+
+def _news(workers: list[Members]) -> list[str]:
+    """What is worth a line of its own: each step of each worker that began, ended or failed."""
+    return [
+        f"worker {worker['pid']}: {step['name']} {step['state']} {step.get('error') or ''}".rstrip()
+        for worker in workers
+        for step in worker.get("steps") or ()
+        if step["state"] != "pending"
+    ]
 
 
 def _workers_told(told: Members) -> list[Members]:

@@ -28,13 +28,13 @@ Members = dict[str, t.Any]
 def picture(boot: Boot) -> Members:
     """A server as `status --json` tells it. Times are in seconds, memory is in bytes."""
     census, told = boot.census, outsidechecks.about(boot)
-    good = boot.good("ready")
-    warns = good and outsidechecks.warns(boot, "health")
+    good, checks = boot.good("ready"), outsidechecks.results(boot, told)
+    warning = outsidechecks.warning(boot, checks) if good else ""
     paused = mask(boot.directory.read(PAUSE)) if census.paused else None
     in_flight, traffic = _traffic(boot.directory)
     return {
-        "status": str((Status.WARN if warns else Status.PASS) if good else Status.FAIL),
-        "output": boot.reason("ready"),
+        "status": str((Status.WARN if warning else Status.PASS) if good else Status.FAIL),
+        "output": boot.reason("ready") or warning,
         "app": told.get("app"),
         "version": told.get("version"),
         "server": told.get("server"),
@@ -48,7 +48,7 @@ def picture(boot: Boot) -> Members:
         "paused": paused,
         "expected": census.expected,
         "workers": [_worker(boot.directory, m, in_flight) for m in census.markers],
-        "checks": [_check(result) for result in outsidechecks.results(boot, told)],
+        "checks": [_check(result) for result in checks],
         "transitions": _transitions(boot),
         "traffic": traffic,
     }

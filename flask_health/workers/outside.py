@@ -176,7 +176,10 @@ def _boots_in(where: str, insist: bool = False) -> list[str]:
     name = os.path.basename(os.path.normpath(where))
     if name.startswith(BOOT):
         return [where]
+    if name.startswith(HOME) and insist and os.path.exists(where) and not _is_private(where):
+        raise Unusable(f"{where} must belong to the user in its name, with mode 0700")
     homes = [where] if name.startswith(HOME) else _named(where, HOME, insist)
+    insist = insist and homes == [where]
     return [path for home in homes if _is_private(home) for path in _named(home, BOOT, insist)]
 
 

@@ -11,7 +11,7 @@ import typing as t
 from ..model import judge as server_judge
 from ..model.check import Check, Result, judge
 from ..model.report import aggregate
-from ..model.status import Status, worst
+from ..model.status import Status
 from .board import Board
 from .introducing import TOLD
 from .statedir import ABOUT
@@ -46,13 +46,15 @@ def lives(boot: Boot) -> bool:
     return aggregate("live", found) is not Status.FAIL
 
 
-def warns(boot: Boot, probe: str) -> bool:
-    """Whether a server whose verdict is good has something to look at."""
-    if probe not in ("health", "ready"):
-        return False
-    found = [result for result in results(boot) if probe in ("health", *result.check.probes)]
-    server = server_judge.status(boot.census, boot.least)
-    return worst([server, *(result.counts_as for result in found)]) is not Status.PASS
+def warning(boot: Boot, found: list[Result]) -> str:
+    """What there is to look at in a server that is ready, for people; empty when all is well.
+
+    :param found: its checks.
+    """
+    said = [f"{r.name}: {r.output}" for r in found if r.counts_as is not Status.PASS]
+    if server_judge.status(boot.census, boot.least) is not Status.PASS:
+        said.insert(0, server_judge.reason(boot.census, boot.least))
+    return "; ".join(said)
 
 
 def reason(boot: Boot, probe: str) -> str:
