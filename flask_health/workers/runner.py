@@ -143,8 +143,8 @@ class Runner:
         if published or self._leadership:
             until = self.outlook.good_until["ready"]
             self._publisher.allow(self._allows_traffic(now), until, self.leads)
-        if published and self.leads:
-            self.trail.tell(self._shared())
+        if self._leadership:
+            self.trail.tell(self.checks, now)
         return min(TICK, self._until_next(now)) if self._leadership else TICK
 
     def stop(self) -> None:

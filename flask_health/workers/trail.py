@@ -14,6 +14,8 @@ if t.TYPE_CHECKING:
     from .board import Board
 
 KEPT_RUNS = 30
+PAUSE = 2.0
+"""Seconds between two tellings, at least."""
 
 Run = tuple[float, Status]
 """How many seconds a run took, and what it came to by itself."""
@@ -27,6 +29,8 @@ class Trail:
 
     def __init__(self, board: Board | None) -> None:
         self._board = board
+        self._untold = False
+        self._next = 0.0
         self._runs: dict[str, collections.deque[Run]] = {}
 
     def add(self, name: str, outcome: Outcome) -> None:
@@ -35,15 +39,22 @@ class Trail:
         if kept is None:
             kept = self._runs[name] = collections.deque(maxlen=KEPT_RUNS)
         kept.append((outcome.duration, outcome.status))
+        self._untold = True
 
     def resume(self) -> None:
         """Goes on where the leader before this one has ended."""
         for name, runs in self._told().items():
             self._runs[name] = collections.deque(runs, KEPT_RUNS)
 
-    def tell(self, names: cabc.Iterable[str]) -> None:
-        """Tells the other workers of the runs of some checks. Where it cannot, they know less."""
-        if self._board:
+    def tell(self, checks: cabc.Iterable[Check], now: float) -> None:
+        """Tells the other workers now and then of what it does for all. Where it cannot, they know
+        less.
+
+        :param now: on the monotonic clock.
+        """
+        if self._board and self._untold and now >= self._next:
+            self._untold, self._next = False, now + PAUSE
+            names = [check.name for check in checks if check.scope == "server"]
             kept = {name: list(self._runs[name]) for name in names if name in self._runs}
             with contextlib.suppress(OSError):
                 self._board.publish_runs(kept)
