@@ -55,6 +55,15 @@ def shop(serve: Serve, tmp_path: Path) -> Callable[..., Gunicorn]:
     return start
 
 
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
+    """A shop of two workers that is ready: who changes it changes it back."""
+    home = tmp_path_factory.mktemp("ready")
+    with Gunicorn(home, "shop:app", "-k", "gthread", "--threads", "4", workers=2) as server:
+        server.answers(200)
+        yield server
+
+
 def says(page: Page, word: str) -> None:
     """Wait until the verdict of a page is that word, in the text, the title and the icon."""
     from playwright.sync_api import expect
@@ -186,11 +195,9 @@ def test_without_a_script(shop: Callable[..., Gunicorn], view: View) -> None:
     assert not viewer.trouble
 
 
-def test_it_stays_where_the_reader_is(shop: Callable[..., Gunicorn], view: View) -> None:
+def test_it_stays_where_the_reader_is(ready: Gunicorn, view: View) -> None:
     """Focus, scroll position and selection survive every update, and so do its elements."""
-    server = shop()
-    server.answers(200)
-    page = view(viewport={"width": 900, "height": 420}).look(server.address)
+    page = view(viewport={"width": 900, "height": 420}).look(ready.address)
     page.evaluate(
         """() => {
             document.querySelector("footer a").focus();
@@ -200,8 +207,10 @@ def test_it_stays_where_the_reader_is(shop: Callable[..., Gunicorn], view: View)
             row.marked = true;
         }"""
     )
-    server.stage.order("fail.search")
-    shows(page, "#changes", "search")
+    ready.stage.order("fail.search")
+    shows(page, "#changes", "pass to fail search")
+    ready.stage.withdraw("fail.search")
+    shows(page, "#changes", "fail to pass search")
     # The browser itself moves the page by what is new above, so that what is read stays in place.
     place = page.evaluate("scrollY")
     assert place >= 300
@@ -212,12 +221,10 @@ def test_it_stays_where_the_reader_is(shop: Callable[..., Gunicorn], view: View)
     assert page.evaluate("document.querySelector('.checks tbody tr').marked")
 
 
-def test_it_rests_while_nobody_looks(shop: Callable[..., Gunicorn], view: View) -> None:
+def test_it_rests_while_nobody_looks(ready: Gunicorn, view: View) -> None:
     """A hidden tab asks nothing; once it is seen again it asks at once."""
-    server = shop()
-    server.answers(200)
     viewer = view()
-    page = viewer.look(server.address)
+    page = viewer.look(ready.address)
     refreshes(page, 1)
     hide = "Object.defineProperty(document, 'hidden', { configurable: true, get: () => %s });"
     page.evaluate(hide % "true")
@@ -229,11 +236,9 @@ def test_it_rests_while_nobody_looks(shop: Callable[..., Gunicorn], view: View) 
     eventually(lambda: viewer.requests(), lambda urls: len(urls) == asked + 1)
 
 
-def test_with_the_keyboard_alone(shop: Callable[..., Gunicorn], view: View) -> None:
+def test_with_the_keyboard_alone(ready: Gunicorn, view: View) -> None:
     """The first stop leads past the head of the page, every stop can be seen, none is a trap."""
-    server = shop()
-    server.answers(200)
-    page = view().look(server.address)
+    page = view().look(ready.address)
     seen = []
     for _ in range(3):
         page.keyboard.press("Tab")
@@ -278,11 +283,9 @@ def test_what_a_screen_reader_hears(shop: Callable[..., Gunicorn], view: View) -
         assert re.search(line, heard), f"{line}\n{heard}"
 
 
-def test_the_verdict_is_told_once(shop: Callable[..., Gunicorn], view: View) -> None:
+def test_the_verdict_is_told_once(ready: Gunicorn, view: View) -> None:
     """A screen reader is not told again and again what has not changed."""
-    server = shop()
-    server.answers(200)
-    page = view().look(server.address)
+    page = view().look(ready.address)
     page.evaluate(
         """() => {
             window.told = 0;
@@ -293,9 +296,11 @@ def test_the_verdict_is_told_once(shop: Callable[..., Gunicorn], view: View) -> 
     )
     refreshes(page, 3)
     assert page.evaluate("window.told") == 0
-    server.stage.order("fail.database")
+    ready.stage.order("fail.database")
     says(page, "Not ready")
     assert page.evaluate("window.told") > 0
+    ready.stage.withdraw("fail.database")
+    says(page, "Ready")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -331,11 +336,9 @@ def test_everybody_can_read_it(shop: Callable[..., Gunicorn], view: View, scheme
     assert not viewer.trouble
 
 
-def test_on_a_phone(shop: Callable[..., Gunicorn], view: View) -> None:
+def test_on_a_phone(ready: Gunicorn, view: View) -> None:
     """It needs neither zooming nor sideways scrolling, and the verdict is on the first screen."""
-    server = shop()
-    server.answers(200)
-    page = view(**PHONE).look(server.address)
+    page = view(**PHONE).look(ready.address)
     assert not faults(page)
     assert page.evaluate("visualViewport.scale") == 1
     box = page.locator("#verdict").bounding_box()
@@ -358,12 +361,10 @@ def test_what_a_check_says_is_text(shop: Callable[..., Gunicorn], view: View) ->
     assert not viewer.trouble
 
 
-def test_the_browser_keeps_to_the_policy(shop: Callable[..., Gunicorn], view: View) -> None:
+def test_the_browser_keeps_to_the_policy(ready: Gunicorn, view: View) -> None:
     """Whatever gets into the page all the same: it may not run, load, or be styled."""
-    server = shop()
-    server.answers(200)
     viewer = view()
-    page = viewer.look(server.address)
+    page = viewer.look(ready.address)
     page.evaluate(
         """() => {
             for (const html of ["<img src='/work' onerror='window.bad = 1'>",
@@ -424,7 +425,7 @@ def test_a_reader_who_may_not_see_it_any_more(shop: Callable[..., Gunicorn], vie
 
 def test_every_worker_shows_the_same(shop: Callable[..., Gunicorn]) -> None:
     """Verdict, checks with their last runs, workers and changes, whoever is asked."""
-    server = shop(workers=3, env={"INTERVAL": "5"})
+    server = shop(workers=3, env={"INTERVAL": "3"})
     server.answers(200)
     server.stage.order("fail.database")
     server.answers(503)

@@ -56,7 +56,7 @@ HAPROXY = Need(("haproxy",), programs=("haproxy",))
 NGINX = Need(("nginx",), programs=("nginx",))
 PROMETHEUS = Need(("prometheus",), programs=("promtool",))
 SYSTEMD = Need(("systemd",), programs=("systemd-analyze",))
-CHROMIUM = Need(("chromium", "fonts-dejavu-core", "fonts-inter"), programs=("chromium",))
+CHROMIUM = Need(("chromium", "fonts-dejavu-core"), programs=("chromium",))
 ALL = (
     MOD_WSGI,
     NAMESPACES,
