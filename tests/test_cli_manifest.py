@@ -162,6 +162,17 @@ def test_the_prefix_is_the_one_of_the_app() -> None:
     assert "metrics_path: /ops/probe/metrics" in render("prometheus", moved)
 
 
+def test_a_fleet_of_the_app_is_in_its_manifests() -> None:
+    """With `HEALTH_FLEET_URL` no `--fleet` is needed, and the address stays a secret."""
+    own = {"fleet_url": "redis://:s3cret@cache:6379/0", "fleet_required": False}
+    for kind in ("kubernetes", "compose"):
+        text = render(kind, plan(config=own))
+        assert "FLASK_HEALTH_FLEET_URL" in text
+        assert "s3cret" not in text
+        assert re.search(r"FLASK_HEALTH_FLEET_REQUIRED(: |\n +value: )\"false\"", text), kind
+        assert "FLEET" not in render(kind, plan())
+
+
 def test_gunicorn_is_started_as_it_is_configured() -> None:
     """What differs from its defaults is on its command line, or the file is named."""
     options = {"worker_class": "gthread", "threads": 8, "timeout": 60.0, "preload": True}

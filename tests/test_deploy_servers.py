@@ -244,3 +244,23 @@ def consul_checks() -> list[dict[str, str]]:
     """The checks of the service definition."""
     found: list[dict[str, str]] = json.loads((KIT / "consul.json").read_text())["service"]["checks"]
     return found
+
+
+def test_the_workflow_verifies_a_release(serve: Serve) -> None:
+    """Its commands end well for the version that runs, and badly for another one."""
+    server = serve(workers=2, env={"FLASK_HEALTH_VERSION": "2.0.0", "FLASK_HEALTH_TOKEN": "s3cret"})
+    workflow = yaml.safe_load((KIT / "github-verify.yml").read_text())
+    runs = [step["run"] for step in workflow["jobs"]["verify"]["steps"]][-2:]
+    url = f"http://127.0.0.1:{server.address}/health"
+
+    def ends(run: str, version: str, seconds: str) -> int:
+        command = re.sub(r"https://\S+", url, re.sub(r"--timeout \d+", seconds, run))
+        command = command.replace("flask-health", f"{sys.executable} -m flask_health")
+        env = server.environment | {"VERSION": version, "FLASK_HEALTH_TOKEN": "s3cret"}
+        done = subprocess.run(
+            ["sh", "-c", command], env=env, capture_output=True, check=False, timeout=60.0
+        )
+        return done.returncode
+
+    assert [ends(run, "2.0.0", "--timeout 30") for run in runs] == [0, 0]
+    assert [ends(run, "3.0.0", "--timeout 1") for run in runs] == [1, 1]

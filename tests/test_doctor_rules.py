@@ -125,6 +125,10 @@ PLANTED: dict[str, tuple[Facts, str]] = {
         facts(gunicorn={"preload": True}, app=step(scope="server")),
         "preload_app = False",
     ),
+    "fleet-scope": (
+        facts(app=step(scope="fleet")),
+        "export FLASK_HEALTH_FLEET_URL=redis://cache:6379/0",
+    ),
     "state-dir-missing": (
         facts(config={"state_dir": "/nowhere/to/be/found"}),
         "mkdir -p /nowhere/to/be/found",
@@ -219,6 +223,10 @@ RIGHT: dict[str, Facts] = {
     "the release after the broken one": facts(gunicorn={"version": (25, 1, 1)}),
     "reuse_port without setup": facts(gunicorn={"reuse_port": True}),
     "preload with a step of each worker": facts(gunicorn={"preload": True}, app=step()),
+    "a fleet": facts(
+        app=step(scope="fleet") | check(scope="fleet"),
+        config={"fleet_url": "redis://cache", "token": "s3cret"},
+    ),
     "a state directory in memory": facts(bases=("/",), mounts="tmpfs / tmpfs rw 0 0\n"),
     "a network disk that is not the first choice": facts(
         bases=("/", "/srv"), mounts="tmpfs / tmpfs rw 0 0\nfiler:/srv /srv nfs4 rw 0 0\n"

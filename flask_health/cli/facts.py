@@ -32,7 +32,7 @@ class App(t.NamedTuple):
     @property
     def drain_delay(self) -> float:
         """`HEALTH_DRAIN_DELAY` as a server of several workers has it, in seconds."""
-        delay: float | None = getattr(self.config, "drain_delay", None)
+        delay = self.config.drain_delay
         return (0.0 if self.debug else DRAIN_DELAY) if delay is None else delay
 
     @property

@@ -29,12 +29,12 @@ def slow_checks(facts: Facts) -> cabc.Iterator[Finding]:
 def live_dependencies(facts: Facts) -> cabc.Iterator[Finding]:
     """What one worker checks for all is no matter of this process alone."""
     for check in facts.app.checks:
-        if "live" in check.probes and check.critical and check.scope == "server":
+        if "live" in check.probes and check.critical and check.scope != "worker":
             probes = tuple(probe for probe in check.probes if probe != "live") or ("ready",)
             yield Finding(
                 "live-dependency",
                 "error",
-                f"check '{check.name}' of scope 'server' is part of liveness",
+                f"check '{check.name}' of scope '{check.scope}' is part of liveness",
                 "When it fails every replica is killed and started again, which mends nothing "
                 "that lies outside of it; what only this process can have wrong has "
                 'scope="worker".',

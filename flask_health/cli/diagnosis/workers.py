@@ -5,8 +5,10 @@ from __future__ import annotations
 import collections.abc as cabc
 import os
 
+from ...model.check import Check
+from ...workers.steps import Step
 from ..facts import Facts
-from .finding import APP, GUNICORN, Finding, key
+from .finding import APP, ENVIRONMENT, GUNICORN, Finding, key
 
 NETWORK = ("9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "lustre", "nfs", "smb")
 """Beginnings of the types of file systems whose locks are another machine's."""
@@ -97,6 +99,22 @@ def preloaded_step(facts: Facts) -> cabc.Iterator[Finding]:
         )
 
 
+def lonely_fleet(facts: Facts) -> cabc.Iterator[Finding]:
+    """What is meant to run once for all servers, where nothing joins them."""
+    registered: list[tuple[str, Step | Check]] = [("setup step", s) for s in facts.app.steps]
+    registered += [("check", check) for check in facts.app.checks]
+    for what, one in registered:
+        if one.scope == "fleet" and not facts.app.config.fleet_url:
+            yield Finding(
+                "fleet-scope",
+                "warning",
+                f"{what} '{one.name}' has scope 'fleet', without HEALTH_FLEET_URL",
+                "Each server runs it for itself, at the same time as the others.",
+                "export FLASK_HEALTH_FLEET_URL=redis://cache:6379/0",
+                ENVIRONMENT,
+            )
+
+
 def state_directory(facts: Facts) -> cabc.Iterator[Finding]:
     """A place where workers cannot meet, or not reliably."""
     configured = facts.app.config.state_dir
@@ -147,5 +165,6 @@ RULES = (
     gunicorn_version,
     reuse_port,
     preloaded_step,
+    lonely_fleet,
     state_directory,
 )

@@ -26,9 +26,9 @@ def _app(plan: Plan) -> str:
         else ""
     )
     fleet = (
-        """
+        f"""
       FLASK_HEALTH_FLEET_URL: redis://redis:6379/0
-      FLASK_HEALTH_FLEET_REQUIRED: "true" # "false": start without Redis"""
+      FLASK_HEALTH_FLEET_REQUIRED: "{plan.fleet_required}" # "false": start without Redis"""
         if plan.fleet
         else ""
     )

@@ -80,7 +80,7 @@ def _environment(plan: Plan) -> str:
                   key: url
             # "false": without Redis a pod starts all the same, and runs the fleet's steps itself.
             - name: FLASK_HEALTH_FLEET_REQUIRED
-              value: "true\""""
+              value: "{plan.fleet_required}\""""
         if plan.fleet
         else ""
     )

@@ -83,7 +83,8 @@ class Plan:
         self.replicas = choices.replicas
         self.directory = choices.directory or f"/srv/{self.name}"
         self.wsgi_app = choices.wsgi_app or gunicorn.wsgi_app
-        self.fleet = choices.fleet
+        self.fleet = choices.fleet or bool(app.config.fleet_url)
+        self.fleet_required = "true" if app.config.fleet_required else "false"
         self.prefix = app.config.url_prefix
         self.port = port_of(gunicorn.bind) or 8000
         own = port_of((app.listen,)) if app.listen else None
