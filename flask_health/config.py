@@ -53,23 +53,24 @@ def _flag(value: object) -> bool:
     raise Wrong("True or False")
 
 
-def _seconds(value: object) -> float:
+def _seconds(value: object, right: str = "a number of seconds >= 0") -> float:
     if isinstance(value, str):
         try:
             value = float(value)
         except ValueError:
             value = None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        raise Wrong("a number of seconds >= 0")
+        raise Wrong(right)
     if math.isinf(value):
         raise Wrong("a finite number of seconds")
     return float(value)
 
 
 def _positive_seconds(value: object) -> float:
-    seconds = _seconds(value)
+    right = "a number of seconds > 0"
+    seconds = _seconds(value, right)
     if not seconds:
-        raise Wrong("a number of seconds > 0")
+        raise Wrong(right)
     return seconds
 
 
@@ -105,6 +106,23 @@ def _one_of(*words: str) -> cabc.Callable[[object], str]:
         return value
 
     return parse
+
+
+def _address(value: object) -> str:
+    text = value if isinstance(value, str) and "\0" not in value else ""
+    host, _, port = text.rpartition(":")
+    if text.startswith("unix:"):
+        # No longer than what fits into a socket's address with the zero at its end.
+        right = text[5:].startswith("/") and len(os.fsencode(text[5:])) < 108
+    else:
+        bracketed = host[:1] + host[-1:] == "[]"
+        right = bool(host) and (":" in host) is bracketed and port.isascii() and port.isdigit()
+        right = right and len(port) < 6 and 0 < int(port) < 65536
+    if not right:
+        raise Wrong(
+            "an address such as '127.0.0.1:9000', '[::]:9000' or 'unix:/run/app/health.sock'"
+        )
+    return text
 
 
 def _prefixes(value: object) -> tuple[str, ...]:
@@ -170,6 +188,9 @@ class Config:
     :ivar drain_delay: how long readiness is red before a server stops; None: 5 s, and 0 under
         `TESTING` and in debug mode.
     :ivar workers: the number of workers of a server that cannot be asked; None: ask it.
+    :ivar listen: where the second port is; None: nowhere.
+    :ivar stall_after: after how long without a movement a worker is stalled; None: gunicorn's
+        timeout, 30 s elsewhere.
     """
 
     url_prefix: str = "/health"
@@ -184,6 +205,8 @@ class Config:
     hold: t.Literal["siblings", "always", "never"] = "siblings"
     min_workers: int = 1
     drain_delay: float | None = None
+    listen: str | None = None
+    stall_after: float | None = None
     details: t.Literal["authorized", "always", "never"] = "authorized"
     token: str | None = None
     version: str | None = None
@@ -221,6 +244,8 @@ PARSERS: dict[str, cabc.Callable[[object], object]] = {
     "hold": _one_of("siblings", "always", "never"),
     "min_workers": _count,
     "drain_delay": _seconds,
+    "listen": _address,
+    "stall_after": _positive_seconds,
     "details": _one_of("authorized", "always", "never"),
     "token": _text,
     "version": _text,
@@ -257,6 +282,12 @@ def read(config: cabc.Mapping[str, object], environ: cabc.Mapping[str, str]) -> 
         except Wrong as right:
             shown = "which it is not" if name in SECRET else f"not {found!r}"
             wrong.append(f"'{key}' must be {right}, {shown}.")
+    listens = "listen" in values or any("'HEALTH_LISTEN'" in line for line in wrong)
+    if values.get("hold") == "always" and not listens:
+        wrong.append(
+            "'HEALTH_HOLD' must be 'siblings' or 'never' without 'HEALTH_LISTEN', not 'always': "
+            "nothing would answer probes while workers start."
+        )
     if wrong:
         raise ConfigError("\n".join(wrong))
     _warn_of_near_misses(config)

@@ -23,20 +23,20 @@ from .web.probe import Probes
 from .workers import steps
 from .workers.gate import Checks, Gate, GateOptions
 from .workers.locate import locate
-from .workers.server import next_ordinal
+from .workers.server import Role, next_ordinal
 from .workers.verdict import Verdict
 
 if t.TYPE_CHECKING:
     from .alerts import Alerts
     from .fleet.member import Member
     from .model.check import Check
-    from .model.measures import Measures
     from .model.report import Report
     from .web.about import About
+    from .web.details import TokenDetails
     from .web.early import Early
+    from .web.listener import Listener
     from .web.teller import Teller
     from .workers.board import Transition
-    from .workers.overview import Overview
     from .workers.presence import Presence
     from .workers.registry import Registry
 
@@ -60,6 +60,7 @@ class Wired(Checks):
     :ivar show: gives a check its paths.
     :ivar teller: makes the answers that are not plain; made when first used.
     :ivar about: what the service says of itself; made when first used.
+    :ivar listener: its share in the second port; None without one.
     """
 
     authorizes: cabc.Callable[[], bool]
@@ -77,6 +78,8 @@ class Wired(Checks):
         self.member: Member | None = None
         if config.fleet_url:
             self.run_in_fleet = self._run_in_fleet
+        self.listener: Listener | None = None
+        self._notes: list[str] = []
         self.gate: Gate = Gate(
             locate(config.workers),
             next_ordinal(app.name),
@@ -90,31 +93,36 @@ class Wired(Checks):
         )
         self.verdict: Verdict = Verdict(self.gate)
 
-    def report(self, probe: str) -> Report:
-        """The report behind the answers of a probe."""
+    def report(self, probe: str, verdict: Verdict | None = None) -> Report:
+        """The report behind the answers of a probe.
+
+        :param verdict: whose; default: that of this worker.
+        """
         from .workers.survey import survey
 
         fleet = self.member.report() if self.member else None
-        report = survey(self.gate, self.verdict, probe, fleet)
+        report = survey(self.gate, verdict or self.verdict, probe, fleet)
         problem = self._alerts.problem if self._alerts else ""
         return report.noting(problem) if problem else report
 
-    def measure(self) -> Measures:
-        """What is told in numbers."""
+    def tell(self, verdict: Verdict, details: TokenDetails) -> Teller:
+        """What makes the answers that are not plain, from a verdict."""
+        from .web.teller import Teller
+        from .workers.overview import overview
         from .workers.survey import measure
 
-        return measure(self.gate, self.verdict)
+        return Teller(
+            lambda probe: self.report(probe, verdict),
+            lambda: measure(self.gate, verdict),
+            lambda: overview(self.gate, verdict),
+            details,
+            self.about(),
+        )
 
     def order(self, give: cabc.Callable[[Gate], None]) -> None:
         """Gives an order, see `workers.orders`; it holds from the next answer on."""
         give(self.gate)
         self.verdict.good_until = 0.0
-
-    def overview(self) -> Overview:
-        """What the status page shows."""
-        from .workers.overview import overview
-
-        return overview(self.gate, self.verdict)
 
     def prepare(self, presence: Presence | None) -> None:
         """Makes the runner of the checks, if there are any, and what tells the webhook, if there is
@@ -143,6 +151,8 @@ class Wired(Checks):
             )
         if member:
             member.join(presence)
+        if self.config.listen:
+            self._listen()
 
     @property
     def any(self) -> bool:
@@ -167,6 +177,8 @@ class Wired(Checks):
             self._alerts.stop()
         if self.member:
             self.member.leave()
+        if self.listener:
+            self.listener.stop()
 
     def look(self) -> None:
         """Sees whether there is something to tell the webhook."""
@@ -216,6 +228,25 @@ class Wired(Checks):
     def _run_in_fleet(self, *args: t.Any) -> bool:
         assert self.member is not None  # Setup runs after it was prepared.
         return self.member.steps(*args)
+
+    def notes(self) -> list[str]:
+        """What is wrong with our own means, for people."""
+        problem = self.listener.port.seen_problem if self.listener else ""
+        return [*self._notes, *([problem] if problem else [])]
+
+    def _listen(self) -> None:
+        """Takes part in the second port of the server; tests open none."""
+        app = self._app()
+        if app is None or (app.testing and self.gate.server.role is Role.ALONE):
+            return
+        from .web.second import listen
+
+        try:
+            checks = self.registry.checks
+            self.listener = listen(self.config, self.gate, self.verdict, checks, self.tell)
+        except Exception as error:
+            log.exception("the second port is not served by this worker")
+            self._notes = [f"the second port is not served by this worker: {error}"]
 
     def _call(self, function: cabc.Callable[[], object], native: bool = False) -> object:
         """Calls a step or a check inside an app context."""
@@ -294,10 +325,8 @@ def wire(
     @functools.cache
     def teller() -> Teller:
         from .web.details import Details
-        from .web.teller import Teller
 
-        details = Details(app, config, authorize)
-        return Teller(wired.report, wired.measure, wired.overview, details, about())
+        return wired.tell(wired.verdict, Details(app, config, authorize))
 
     wired.teller, wired.about = teller, about
     probes = Probes(app.wsgi_app, wired.gate, wired.verdict, teller, early)
@@ -372,6 +401,7 @@ def _gate_options(app: flask.Flask, config: Config) -> GateOptions:
         setup_timeout=config.setup_timeout,
         exit_on_failure=config.exit_on_setup_failure,
         drain_delay=_drain_delay(app, config),
+        stall_after=config.stall_after,
     )
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
+from support import statedir
+from support.environment import free_port
 from support.local import DEADLINE, Answer, Blocked, boot_of, call, environ, make_app, sibling
+from support.second import Reply, reply
 
 from flask_health import HealthCheck
 from flask_health.extension import STATE
@@ -34,6 +36,7 @@ class World:
             HEALTH_STATE_DIR=str(base),
             HEALTH_ALIASES={"/livez": "live"},
             HEALTH_GATE_TIMEOUT=0,
+            HEALTH_LISTEN=f"127.0.0.1:{free_port()}",
         )
         self.health = HealthCheck(self.app)
         self.health.setup(retries=0)(self.step)
@@ -148,7 +151,7 @@ def vanished(world: World) -> None:
     world.opened()
     assert world.gate.presence
     world.patch.setattr(world.gate.presence, "mend", lambda: None)
-    shutil.rmtree(world.gate.presence.directory.path)
+    statedir.remove(world.gate.presence.directory.path)
 
 
 # Of two: the codes of live, startup, ready.
@@ -237,6 +240,33 @@ def test_hot_and_cold_agree(world: World) -> None:
         hot = call(world.app, path)
         verdict.good_until = 0.0
         assert call(world.app, path) == hot
+
+
+def second(world: World, path: str, method: str = "GET", headers: str = "") -> Reply:
+    """What this worker answers on the second port."""
+    listener = world.app.extensions[STATE].listener
+    return reply(listener.answer(f"{method} {path} HTTP/1.1\r\n{headers}\r\n".encode())[0])
+
+
+def test_the_second_port_agrees(world: World, request: pytest.FixtureRequest) -> None:
+    """The same code and word as in the app, in every state; but it has no say for the worker that
+    tells it, so a cold one does not make the server red there.
+    """
+    codes = world.codes
+    if "opened_before_us" in request.node.name:
+        codes = dict.fromkeys(codes, 200)
+    for path, probe in PATHS.items():
+        word = "ok" if codes[probe] == 200 else "not ready"
+        answer = second(world, path)
+        assert answer.word == (codes[probe], word)
+        assert second(world, f"{path}/?x=1").word == answer.word
+        assert second(world, path, "HEAD")[:2] == answer[:2]
+        assert second(world, path, "POST").code == 405
+        told = second(world, path, headers="Accept: application/json\r\n")
+        assert told.code == answer.code
+        assert json.loads(told.body).keys() == {"status"}
+        if codes is world.codes:
+            assert call(world.app, path).word == answer.word
 
 
 def test_the_report_agrees(world: World) -> None:

@@ -121,13 +121,26 @@ ROWS = {
     "exit_on_setup_failure": flag(False),
     "hold": Row(
         "siblings",
-        [(word, word) for word in ("siblings", "always", "never")],
+        [(word, word) for word in ("siblings", "never")],
         [("never", "never")],
         ["Never", "", None, True, 0],
         ["sometimes", ""],
     ),
     "min_workers": count(1),
     "drain_delay": seconds(None),
+    "listen": Row(
+        None,
+        [(a, a) for a in ("127.0.0.1:9000", "[::]:9000", "a.example:1", "unix:/run/a b", None)],
+        [("0.0.0.0:65535", "0.0.0.0:65535"), ("unix:/a", "unix:/a")],
+        [
+            *("", "9000", ":9000", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536"),
+            *("::1:9000", "[::1]", "a:-1", "a:+1", "a:9_0", "a:\u0661", "http://a:9000", "[a]:1"),
+            *("unix:", "unix:a.socket", "unix:/a\0b", "a\0:1", "unix:/" + "x" * 107, 9000),
+            *(b"a:1", ("127.0.0.1", 9000), True),
+        ],
+        ["9000", "127.0.0.1:99999", "unix:x"],
+    ),
+    "stall_after": seconds(None, zero=False),
     "details": Row(
         "authorized",
         [(word, word) for word in ("authorized", "always", "never")],
@@ -260,6 +273,18 @@ def test_the_config_wins_over_the_environment() -> None:
     """What the app has set, it has set."""
     assert read({"HEALTH_HOLD": "never"}, {"FLASK_HEALTH_HOLD": "always"}).hold == "never"
     assert read({"HEALTH_VERSION": "2"}, {"FLASK_HEALTH_VERSION": "1"}).version == "2"
+
+
+def test_holding_all_workers_needs_the_second_port() -> None:
+    """Nothing else would answer probes while setup goes on."""
+    wanted = "^'HEALTH_HOLD' must be 'siblings' or 'never' without 'HEALTH_LISTEN', not 'always': "
+    with pytest.raises(ConfigError, match=wanted):
+        read({"HEALTH_HOLD": "always"}, {})
+    listens = {"HEALTH_HOLD": "always", "HEALTH_LISTEN": "127.0.0.1:9000"}
+    assert read(listens, {}).hold == "always"
+    with pytest.raises(ConfigError) as caught:
+        read(listens | {"HEALTH_LISTEN": "9000"}, {})
+    assert "HEALTH_HOLD" not in str(caught.value)
 
 
 def test_all_that_is_wrong_is_in_one_error() -> None:

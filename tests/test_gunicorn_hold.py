@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from support import statedir
+from support.environment import free_port
 from support.gunicorn import Serve
+from support.probing import get
 from support.stage import Stage
 from support.waiting import eventually
 
@@ -63,11 +65,17 @@ def test_hold_never_lets_the_gate_answer(serve: Serve) -> None:
 
 
 def test_hold_always_lets_everybody_wait(serve: Serve, tmp_path: Path) -> None:
-    """With HEALTH_HOLD=always nothing is answered before setup has ended, and nothing refused."""
+    """With HEALTH_HOLD=always nothing is answered before setup has ended, and nothing refused; the
+    second port tells meanwhile.
+    """
     stage = Stage(tmp_path / "stage", "wait")
-    server = serve(workers=2, stage=stage, env={"FLASK_HEALTH_HOLD": "always"})
+    second = free_port()
+    always = {"FLASK_HEALTH_HOLD": "always", "FLASK_HEALTH_LISTEN": f"127.0.0.1:{second}"}
+    server = serve(workers=2, stage=stage, env=always)
     eventually(lambda: stage.pids("started"), lambda pids: len(pids) == 2)
     assert server.get(timeout=0.3).code == "timeout"
+    assert get(second).answer == (503, "not ready")
+    assert get(second, "/health/live").answer == (200, "ok")
     with server.load(threads=2) as load, ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(server.get, "/work", timeout=20.0)
         stage.withdraw("wait")

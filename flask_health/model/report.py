@@ -46,6 +46,8 @@ class Report:
     :ivar results: the checks of this probe; of `health`, those of all probes.
     :ivar excluded: the names of checks that were left out of the status.
     :ivar workers: the markers of its living workers; empty where this process is the server.
+    :ivar movements: by pid, how many requests a worker has under way, and for how many seconds it
+        has been stalled, None when it is not.
     :ivar steps: the setup steps of the worker that answers.
     :ivar notes: what is wrong with this extension's own means, for people.
     :ivar fleet: what this server knows of its fleet; None where it has none.
@@ -61,6 +63,7 @@ class Report:
     results: tuple[Result, ...] = ()
     excluded: frozenset[str] = frozenset()
     workers: tuple[Marker, ...] = ()
+    movements: cabc.Mapping[int, tuple[int, float | None]] = dataclasses.field(default_factory=dict)
     steps: tuple[StepReport, ...] = ()
     notes: tuple[str, ...] = ()
     fleet: FleetReport | None = None

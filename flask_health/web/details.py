@@ -20,39 +20,23 @@ if t.TYPE_CHECKING:
 log: logging.Logger = logging.getLogger("flask_health")
 
 
-class Details:
-    """The rule of one app; see `HEALTH_DETAILS`.
+class TokenDetails:
+    """The rule where no app is asked: what `HEALTH_DETAILS` and `HEALTH_TOKEN` say."""
 
-    With neither a token nor a function that authorizes, nobody sees details except in debug mode:
-    a loopback address proves nothing behind a proxy.
-    """
-
-    def __init__(
-        self,
-        app: flask.Flask,
-        config: Config,
-        authorize: cabc.Callable[[], cabc.Callable[[flask.Request], bool] | None],
-    ) -> None:
-        self._app = app
+    def __init__(self, config: Config) -> None:
         self._config = config
-        self._authorize = authorize
-        self._complained = False
 
     @property
     def hidden_from_all(self) -> bool:
         """Whether nobody may see details, whatever is sent."""
-        return self._config.details == "never"
+        by_token = self._config.details == "authorized" and self._config.token is None
+        return by_token or self._config.details == "never"
 
     def visible_to(self, environ: WSGIEnvironment) -> bool:
         """Whether the sender of a request may see details."""
         if self._config.details != "authorized":
             return self._config.details == "always"
-        authorize = self._authorize()
-        if self._config.token is None and authorize is None:
-            return self._app.debug
-        return self._has_token(environ) or (
-            authorize is not None and self._is_authorized(authorize, environ)
-        )
+        return self._has_token(environ)
 
     def _has_token(self, environ: WSGIEnvironment) -> bool:
         token = self._config.token
@@ -67,6 +51,39 @@ class Details:
         return token is not None and hmac.compare_digest(
             sent, token.encode("utf-8", "surrogateescape")
         )
+
+
+class Details(TokenDetails):
+    """The rule of one app; see `HEALTH_DETAILS`.
+
+    With neither a token nor a function that authorizes, nobody sees details except in debug mode:
+    a loopback address proves nothing behind a proxy.
+    """
+
+    def __init__(
+        self,
+        app: flask.Flask,
+        config: Config,
+        authorize: cabc.Callable[[], cabc.Callable[[flask.Request], bool] | None],
+    ) -> None:
+        super().__init__(config)
+        self._app = app
+        self._authorize = authorize
+        self._complained = False
+
+    @property
+    def hidden_from_all(self) -> bool:
+        """Whether nobody may see details, whatever is sent."""
+        return self._config.details == "never"
+
+    def visible_to(self, environ: WSGIEnvironment) -> bool:
+        """Whether the sender of a request may see details."""
+        if self._config.details != "authorized" or self._has_token(environ):
+            return self._config.details != "never"
+        authorize = self._authorize()
+        if self._config.token is None and authorize is None:
+            return self._app.debug
+        return authorize is not None and self._is_authorized(authorize, environ)
 
     def _is_authorized(
         self, authorize: cabc.Callable[[flask.Request], bool], environ: WSGIEnvironment

@@ -18,7 +18,7 @@ import jinja2
 import markupsafe
 
 from . import figures
-from .details import Details
+from .details import TokenDetails
 from .headers import TEXT, Headers, headers
 from .render import not_found, parse_query
 
@@ -57,7 +57,7 @@ SHAPES = {
 class Pages:
     """Answers with pages, to those who may see details."""
 
-    def __init__(self, details: Details) -> None:
+    def __init__(self, details: TokenDetails) -> None:
         self._details = details
 
     def answer(

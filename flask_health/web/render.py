@@ -16,6 +16,7 @@ if t.TYPE_CHECKING:
 
     from ..model.check import Result
     from ..model.report import Report
+    from ..model.server import Marker
 
 Answer = tuple[str, Headers, bytes]
 
@@ -87,7 +88,7 @@ def verbose(report: Report, seen: bool) -> Answer:
         unknown = sorted(report.excluded - known)
         warnings = [f"warn: there is no check '{name}' to exclude" for name in unknown]
         found = [_line(r, r.name in report.excluded) for r in report.results]
-        lines = [_server_line(report), *found, *warnings, *lines]
+        lines = [_server_line(report), *_workers_line(report), *found, *warnings, *lines]
     return _answer(report.status.http_code, TEXT, "\n".join(lines) + "\n")
 
 
@@ -175,13 +176,33 @@ def _circumstances(report: Report) -> dict[str, t.Any]:
         "workers": {
             "state": report.state,
             "expected": report.expected,
-            "alive": [
-                {"pid": marker.pid, "age": marker.age, "state": str(marker.state)}
-                for marker in report.workers
-            ],
+            "alive": [_describe_worker(report, marker) for marker in report.workers],
         },
         **fleet,
     }
+
+
+def _describe_worker(report: Report, marker: Marker) -> dict[str, t.Any]:
+    busy, stalled = report.movements.get(marker.pid, (None, None))
+    members = {
+        "pid": marker.pid,
+        "age": marker.age,
+        "state": str(marker.state),
+        "busy": busy,
+        "stalled": None if stalled is None else round(stalled, 1),
+    }
+    return _present(members)
+
+
+def _workers_line(report: Report) -> list[str]:
+    """Which workers are busy or stalled, when one is."""
+    moves = report.movements.items()
+    busy = sum(1 for _, (requests, _) in moves if requests)
+    stalled = [f"{pid} ({seconds:.0f} s)" for pid, (_, seconds) in moves if seconds is not None]
+    if not busy and not stalled:
+        return []
+    line = f"[+]workers {busy} of {len(report.workers)} busy"
+    return [f"{line}, stalled: {', '.join(stalled)}" if stalled else line]
 
 
 def _key(result: Result) -> str:

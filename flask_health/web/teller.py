@@ -10,7 +10,7 @@ import typing as t
 from ..model.report import Report
 from . import render
 from .about import About
-from .details import Details
+from .details import TokenDetails
 from .headers import Headers
 
 if t.TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Teller:
         report: cabc.Callable[[str], Report],
         measure: cabc.Callable[[], Measures],
         overview: cabc.Callable[[], Overview],
-        details: Details,
+        details: TokenDetails,
         about: About,
     ) -> None:
         self._report = report

@@ -51,6 +51,7 @@ class GateOptions(t.NamedTuple):
     setup_timeout: float | None = None
     exit_on_failure: bool = False
     drain_delay: float = 0.0
+    stall_after: float | None = None
 
 
 class Checks:
@@ -77,6 +78,10 @@ class Checks:
 
     def look(self) -> None:
         """About once a second, while there is something that may change by itself."""
+
+    def notes(self) -> list[str]:
+        """What is wrong with its own means, for people."""
+        return []
 
 
 class Gate:
@@ -159,6 +164,11 @@ class Gate:
     def census(self) -> Census | None:
         """The workers of this server; None where this process answers for itself alone."""
         return self.presence.watch.look() if self.presence else None
+
+    @property
+    def notes(self) -> list[str]:
+        """What is wrong with our own means, for people."""
+        return [*self.problems, *self._checks.notes()]
 
     @property
     def misses_one(self) -> bool:

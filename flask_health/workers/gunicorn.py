@@ -73,6 +73,9 @@ def describe(worker: t.Any, arbiter: t.Any, frame: types.FrameType | None) -> Se
         own_queue=bool(getattr(cfg, "reuse_port", False)),
         tmp_dir=cfg.worker_tmp_dir,
         beat=_beat_of(worker.tmp),
+        timeout=cfg.timeout,
+        # It waits for connections for that long at a time; the others look once a second.
+        idle_beat=worker.timeout if _is_a(worker, "gunicorn.workers.sync", "SyncWorker") else 1.0,
         listen=tuple(map(str, cfg.bind)),
     )
 

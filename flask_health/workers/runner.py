@@ -159,6 +159,11 @@ class Runner:
         return self._leadership is not None or self._presence is None
 
     @property
+    def others_cannot_be_told(self) -> bool:
+        """Whether each worker has to run all checks for itself."""
+        return self._publisher is not None and self._publisher.others_cannot()
+
+    @property
     def problem(self) -> str:
         """What keeps it from telling others, for people; empty when nothing does."""
         return self._publisher.problem if self._publisher else ""
@@ -299,13 +304,10 @@ class Runner:
             in_fleet = slot.check.scope == "fleet"
             return not in_fleet or self._abroad.may_run(slot.check, history, time.monotonic())
         if history is None:
-            return self._cannot_be_told()
+            return self.others_cannot_be_told
         if time.monotonic() - history.last.ended > slot.check.late_after:
             slot.stands_in = True
-        return slot.stands_in or self._cannot_be_told()
-
-    def _cannot_be_told(self) -> bool:
-        return self._publisher is not None and self._publisher.others_cannot()
+        return slot.stands_in or self.others_cannot_be_told
 
     def _step(self, slot: Slot, now: float) -> None:
         """Starts a check that is due, or gives a run up that takes too long.

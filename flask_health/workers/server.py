@@ -46,6 +46,9 @@ class Server:
     :ivar group: which group of the master's children the workers are, where it has several.
     :ivar beat: tells when the serving loop of this worker last showed life, in seconds on the
         monotonic clock, 0 when it has not yet; None where nobody knows.
+    :ivar timeout: after how many seconds the server ends a worker whose loop does not beat, 0: it
+        never does; None where nobody knows.
+    :ivar idle_beat: seconds between two beats of a loop that has nothing to do.
     :ivar found_again: tells what a process is that a master forked without Python's knowing.
     """
 
@@ -63,6 +66,8 @@ class Server:
     listen: tuple[str, ...] = ()
     group: str = ""
     beat: cabc.Callable[[], float] | None = None
+    timeout: float | None = None
+    idle_beat: float = 1.0
     found_again: cabc.Callable[[], Server] | None = None
 
     def placed(self) -> Server:

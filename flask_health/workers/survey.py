@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import time
 import typing as t
 
-from ..model import judge
+from ..model import judge, movement
 from ..model.mask import mask
 from ..model.measures import Measures
 from ..model.report import Report, StepReport, aggregate
@@ -13,6 +14,7 @@ from ..model.server import DRAIN, PAUSE
 from ..model.status import Status, worst
 from . import orders
 from .gate import Gate
+from .movement import of_worker
 from .runner import Runner
 from .steps import Progress
 from .verdict import Verdict
@@ -47,6 +49,7 @@ def survey(gate: Gate, verdict: Verdict, probe: str, fleet: FleetReport | None =
         expected=census.expected if census else 1,
         results=results,
         workers=census.markers if census else (),
+        movements=_movements(gate),
         steps=tuple(_describe(p) for p in gate.setup.steps) if gate.setup else (),
         notes=tuple(_notes(gate, runner, fleet)),
         fleet=fleet,
@@ -72,7 +75,7 @@ def measure(gate: Gate, verdict: Verdict) -> Measures:
 
 def _notes(gate: Gate, runner: Runner | None, fleet: FleetReport | None) -> cabc.Iterator[str]:
     """What is wrong with our own means."""
-    yield from gate.problems
+    yield from gate.notes
     if runner and runner.problem:
         yield runner.problem
     if fleet and fleet.problem:
@@ -83,8 +86,11 @@ def _notes(gate: Gate, runner: Runner | None, fleet: FleetReport | None) -> cabc
 def _server(gate: Gate, verdict: Verdict, probe: str) -> tuple[Status, str]:
     """What the server is, checks aside, and why."""
     census, least = gate.census, gate.options.min_workers
+    stalled = verdict.stalled() if probe != "startup" else ""
+    if stalled:
+        return Status.FAIL, stalled
     if census is not None and probe in ("ready", "health"):
-        if not gate.local.is_set():
+        if not verdict.accepts():
             return Status.FAIL, _local_reason(gate)
         missing = gate.misses_one
         ordered = orders.reason(gate) if census.draining or census.paused else ""
@@ -94,6 +100,21 @@ def _server(gate: Gate, verdict: Verdict, probe: str) -> tuple[Status, str]:
     if good:
         return Status.PASS, ""
     return Status.FAIL, judge.reason(census, least) if census else _local_reason(gate)
+
+
+def _movements(gate: Gate) -> dict[int, tuple[int, float | None]]:
+    """How busy each worker is, and for how long it has been stalled."""
+    presence, server, now = gate.presence, gate.server, time.monotonic()
+    if presence is None:
+        return {}
+    limit = movement.patience(gate.options.stall_after, server.timeout, server.idle_beat)
+    found = {}
+    for marker in presence.watch.look().markers:
+        moves = of_worker(presence.directory, marker)
+        if moves:
+            stalled = movement.stalled_for(marker.state, moves, now, limit)
+            found[marker.pid] = moves.busy, stalled
+    return found
 
 
 def _failing_elsewhere(runner: Runner) -> str:

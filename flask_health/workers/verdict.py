@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import time
 import typing as t
 
@@ -21,11 +22,14 @@ class Verdict:
 
     :ivar good_until: until when, on the monotonic clock, readiness is known to be good.
     :ivar runner: what the checks have come to; None without checks, and before setup begins.
+    :ivar accepts: whether who answers may speak for the server: a worker that accepts although its
+        own setup is unfinished says no.
     """
 
     def __init__(self, gate: Gate) -> None:
         self.good_until: float = 0.0
         self.runner: Runner | None = None
+        self.accepts: cabc.Callable[[], bool] = gate.local.is_set
         self._gate = gate
         self._judged: tuple[Census | None, bool] = (None, False)
 
@@ -47,6 +51,12 @@ class Verdict:
             self.good_until = time.monotonic() + REMEMBERED
         return good
 
+    def stalled(self) -> str:
+        """Why no worker can be expected to serve any more, for people; empty when one can. A worker
+        that answers in its app shows that it can.
+        """
+        return ""
+
     def live(self) -> bool:
         """Whether this server need not be restarted: its master is there, and no check of the
         process itself says otherwise.
@@ -67,7 +77,7 @@ class Verdict:
         if census is not judged:
             good = judge.ready(census, self._gate.options.min_workers)
             self._judged = census, good
-        return good and self._gate.local.is_set()
+        return good and self.accepts()
 
     def _checks_allow(self) -> bool:
         """Whether the checks allow traffic. In a server of several workers a name in the state

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from support.waiting import eventually
 
 
 class Marker(NamedTuple):
@@ -56,6 +60,18 @@ def markers(base: Path, state: str = "*") -> list[Marker]:
     """Return all markers below `base` in that state, by age, held or not."""
     found = ours(base).glob(f"v1-*/worker.*.{state}")
     return sorted(marker(path) for path in found)
+
+
+def remove(path: Path | str) -> None:
+    """Remove a directory as a whole, again if a worker has written to it meanwhile."""
+
+    def removed() -> bool:
+        with suppress(OSError):
+            shutil.rmtree(path)
+            return True
+        return not Path(path).exists()
+
+    eventually(removed, every=0.0, why="removed")
 
 
 def names(base: Path) -> list[str]:
