@@ -199,7 +199,7 @@ def test_gunicorn_is_read_in_its_own_order(place: Path, monkeypatch: pytest.Monk
     read = gunicorn_conf.read([])
     assert (read.workers, read.threads, read.timeout) == (2, 3, 40)
     assert read.worker_class == "gthread"
-    assert read.file == str(place / "gunicorn.conf.py")
+    assert read.file == "gunicorn.conf.py"
     monkeypatch.setenv("GUNICORN_CMD_ARGS", "--threads 4 --timeout 50")
     read = gunicorn_conf.read([])
     assert (read.workers, read.threads, read.timeout) == (2, 4, 50)

@@ -152,6 +152,15 @@ def test_the_second_port_is_the_one_of_the_app() -> None:
     assert job["static_configs"] == [{"targets": ["10.0.0.1:8000"]}]
 
 
+def test_balancers_of_this_host_find_the_socket() -> None:
+    """Where gunicorn listens on one, and nobody names other servers."""
+    local = plan(gunicorn={"bind": ("unix:/run/shop/app.sock",)})
+    assert "server unix:/run/shop/app.sock max_fails" in render("nginx", local)
+    assert "server my-shop-1 unix@/run/shop/app.sock check" in render("haproxy", local)
+    (job,) = yaml.safe_load(render("prometheus", local))["scrape_configs"]
+    assert job["static_configs"] == [{"targets": ["127.0.0.1:8000"]}]
+
+
 def test_the_prefix_is_the_one_of_the_app() -> None:
     """Nobody is sent to `/health` when the probes are elsewhere."""
     moved = plan(config={"url_prefix": "/ops/probe"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import textwrap
 
 from ..workers.statedir import candidates
 from .command import BAD, GOOD, Command, Option, Options, one_of, seconds, whole
@@ -14,6 +15,8 @@ from .facts import PROBERS, Facts, Prober
 from .gather import GUNICORN_OPTIONS, app_facts, gunicorn_facts
 from .gunicorn_conf import Missing
 
+WIDTH = 100
+"""Characters of a line of prose."""
 MOST = 4096
 """Bytes of output when nobody watches it in a terminal."""
 
@@ -83,9 +86,10 @@ def _summary(findings: list[Finding]) -> str:
 
 
 def _paragraph(finding: Finding) -> str:
+    then = textwrap.fill(finding.then, WIDTH, initial_indent="  ", subsequent_indent="  ")
     return (
         f"{finding.severity}: {finding.what} [{finding.name}]\n"
-        f"  {finding.then}\n"
+        f"{then}\n"
         f"  mend in {finding.where}:\n"
         f"    {finding.line}"
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import contextlib
 import io
+import os
 import typing as t
 
 from .command import WrongUse
@@ -77,8 +78,14 @@ def _settings(cfg: t.Any, version: str, wsgi_app: str, file: str) -> Gunicorn:
         worker_tmp_dir=cfg.worker_tmp_dir,
         installed=hasattr(cfg.post_worker_init, "_flask_health_hook"),
         wsgi_app=wsgi_app,
-        file=file,
+        file=_near(file),
     )
+
+
+def _near(file: str) -> str:
+    """A path as one writes it in the directory that it is in."""
+    here = os.path.join(os.getcwd(), "")
+    return file.removeprefix(here)
 
 
 def numbers(version: str) -> tuple[int, ...]:

@@ -16,12 +16,14 @@ TOKEN_LINE = 'export FLASK_HEALTH_TOKEN="$(openssl rand -hex 16)"'
 def debug(facts: Facts) -> cabc.Iterator[Finding]:
     """Debug mode, which is for one's own machine."""
     if facts.app.debug:
+        drain = (
+            "" if facts.app.drain_delay else ", and a stop does not wait: HEALTH_DRAIN_DELAY is 0"
+        )
         yield Finding(
             "debug",
             "error",
             "debug mode is on",
-            "Everybody who reaches the port sees details and tracebacks, and a stop does not "
-            "drain: HEALTH_DRAIN_DELAY is 0 in debug mode.",
+            f"Everybody who reaches the port sees details and tracebacks{drain}.",
             "export FLASK_DEBUG=0",
             ENVIRONMENT,
         )

@@ -10,7 +10,7 @@ def render(plan: Plan) -> str:
     """A whole configuration, for `haproxy -f`."""
     rhythm = plan.ready
     servers = [
-        f"    server {plan.name}-{number} {address} check"
+        f"    server {plan.name}-{number} {address.replace('unix:', 'unix@')} check"
         for number, address in enumerate(plan.servers, 1)
     ]
     port = f"port {plan.listen} " if plan.probes_apart else ""

@@ -92,7 +92,8 @@ class Plan:
         self.probes_apart = own is not None
         self.drain = app.drain_delay
         self.graceful = math.ceil(gunicorn.graceful_timeout)
-        self.servers = choices.servers or (f"127.0.0.1:{self.port}",)
+        sockets = tuple(a for a in gunicorn.bind if a.startswith("unix:"))
+        self.servers = choices.servers or sockets or (f"127.0.0.1:{self.port}",)
 
     def command(self, tmp_dir: str) -> list[str]:
         """gunicorn's command line.

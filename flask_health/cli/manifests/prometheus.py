@@ -6,10 +6,16 @@ from .plan import Plan
 from .text import lines, quoted, words
 
 
+def _target(address: str, plan: Plan) -> str:
+    """Where the metrics of a server are."""
+    if address.startswith("unix:"):
+        return f"127.0.0.1:{plan.probe_port}"
+    return f"{address.rpartition(':')[0]}:{plan.listen}" if plan.probes_apart else address
+
+
 def render(plan: Plan) -> str:
     """A whole configuration, for `prometheus --config.file`."""
-    hosts = [address.rpartition(":")[0] for address in plan.servers]
-    targets = [f"{host}:{plan.listen}" for host in hosts] if plan.probes_apart else plan.servers
+    targets = [_target(address, plan) for address in plan.servers]
     return lines(
         f"""\
 scrape_configs:
@@ -22,5 +28,5 @@ scrape_configs:
     authorization:
       credentials_file: /etc/prometheus/{plan.name}.token
     static_configs:
-      - targets: {words(list(targets))}"""
+      - targets: {words(targets)}"""
     )
