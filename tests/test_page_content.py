@@ -168,7 +168,7 @@ def test_steps_show_how_far_they_are() -> None:
     rows = [text(row) for row in page.all("li", "step")]
     assert rows[0] == "done migrate once per server"
     assert rows[1].startswith("running warm_up in every worker")
-    assert "42 % 17 of 40" in rows[1]
+    assert "42 % · 17 of 40" in rows[1]
     assert "ConnectionError: refused" in rows[3]
     bars = [bar for row in page.all("li", "step") for bar in row if bar.tag == "progress"]
     assert [(bar.get("aria-label"), bar.get("value")) for bar in bars] == [
@@ -194,7 +194,7 @@ def test_steps_are_added_up_over_all_workers() -> None:
     page = show(seen)
     assert [text(row) for row in page.all("li", "step")] == [
         "done migrate once per server",
-        "running warm_up done in 1 of 4 workers 43 % a quarter",
+        "running warm_up done in 1 of 4 workers 43 % · a quarter",
     ]
     tiles = [text(tile).partition(" pid")[0] for tile in page.all("li", "tile")]
     assert tiles == [
