@@ -6,12 +6,14 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.browser import Viewer, chromium, faults, needs_browser
+from support.environment import free_port
 from support.gunicorn import Gunicorn, Serve
 from support.stage import Stage
 from support.waiting import eventually
@@ -421,6 +423,29 @@ def test_a_reader_who_may_not_see_it_any_more(shop: Callable[..., Gunicorn], vie
     asked = len(viewer.asked)
     page.wait_for_timeout(3000)
     assert len(viewer.asked) == asked
+
+
+def test_on_the_second_port(serve: Serve, tmp_path: Path, view: View) -> None:
+    """With the token, and while every worker is busy with something else."""
+    port = free_port()
+    env = {"FLASK_HEALTH_LISTEN": f"127.0.0.1:{port}", "FLASK_HEALTH_TOKEN": "s3cret"}
+    stage = Stage(tmp_path / "stage", "busy")
+    server = serve("shop:app", workers=2, env=env | {"DETAILS": "authorized"}, stage=stage)
+    server.answers(200)
+    viewer = view(http_credentials={"username": "anyone", "password": "s3cret"})
+    with ThreadPoolExecutor(2) as pool:
+        busy = [pool.submit(server.get, "/slow", timeout=60.0) for _ in range(2)]
+        try:
+            eventually(lambda: set(stage.pids("busy")), lambda pids: len(pids) == 2)
+            page = viewer.look(port)
+            says(page, "Ready")
+            stage.order("fail.database")
+            says(page, "Not ready")
+            refreshes(page)
+        finally:
+            stage.withdraw("busy")
+        assert [asked.result().code for asked in busy] == [200, 200]
+    assert not viewer.trouble
 
 
 def test_every_worker_shows_the_same(shop: Callable[..., Gunicorn]) -> None:

@@ -85,6 +85,15 @@ add("search", 0.012, critical=False)
 add("memory", 0.0002, scope="worker", probes=("ready", "live"))
 
 
+@app.get("/slow")
+def slow() -> str:
+    """Keep this worker busy for as long as the test says."""
+    tell("busy", os.getpid())
+    while ordered("busy"):
+        time.sleep(0.01)
+    return "done"
+
+
 @app.get("/work")
 def work() -> Response:
     """Do business, which takes a while and sometimes fails."""
