@@ -30,6 +30,8 @@ if t.TYPE_CHECKING:
     from .alerts import Alerts
     from .fleet.member import Member
     from .model.check import Check
+    from .model.fleet import FleetReport
+    from .model.measures import Measures
     from .model.report import Report
     from .web.about import About
     from .web.details import TokenDetails
@@ -100,8 +102,7 @@ class Wired(Checks):
         """
         from .workers.survey import survey
 
-        fleet = self.member.report() if self.member else None
-        report = survey(self.gate, verdict or self.verdict, probe, fleet)
+        report = survey(self.gate, verdict or self.verdict, probe, self._fleet())
         problem = self._alerts.problem if self._alerts else ""
         return report.noting(problem) if problem else report
 
@@ -109,15 +110,22 @@ class Wired(Checks):
         """What makes the answers that are not plain, from a verdict."""
         from .web.teller import Teller
         from .workers.overview import overview
-        from .workers.survey import measure
 
         return Teller(
             lambda probe: self.report(probe, verdict),
-            lambda: measure(self.gate, verdict),
+            lambda: self._measure(verdict),
             lambda: overview(self.gate, verdict),
             details,
             self.about(),
         )
+
+    def _measure(self, verdict: Verdict) -> Measures:
+        from .workers.measuring import measure
+
+        return measure(self.gate, verdict, self._fleet())
+
+    def _fleet(self) -> FleetReport | None:
+        return self.member.report() if self.member else None
 
     def order(self, give: cabc.Callable[[Gate], None]) -> None:
         """Gives an order, see `workers.orders`; it holds from the next answer on."""

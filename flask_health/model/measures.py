@@ -7,6 +7,7 @@ import dataclasses
 
 from .check import Result
 from .report import Report
+from .traffic import Traffic
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Measures:
     :ivar results: the checks in it whose results hold for the whole server.
     :ivar probes: whether each probe passes.
     :ivar transitions: how many changes of status each check has had since the server started.
+    :ivar traffic: its requests, all of its counters from one look; None when they cannot be known.
     :ivar draining: whether readiness is red for good.
     :ivar paused: whether it is until somebody resumes.
     """
@@ -25,5 +27,6 @@ class Measures:
     results: tuple[Result, ...]
     probes: cabc.Mapping[str, bool]
     transitions: cabc.Mapping[str, int]
+    traffic: Traffic | None = None
     draining: bool = False
     paused: bool = False

@@ -10,12 +10,14 @@ import collections
 import collections.abc as cabc
 import functools
 import importlib.metadata
+import math
 import typing as t
 
 from prometheus_client import generate_latest
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
+    HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
 )
@@ -28,6 +30,7 @@ from ..model.measures import Measures
 from ..model.report import Report
 from ..model.server import STATES
 from ..model.status import Status
+from ..model.traffic import Traffic
 from .headers import Headers, headers
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -35,7 +38,11 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 GATE_STATES = ("pending", "running", "open", "failed")
 
 NOTHING = Measures(
-    Report("health", Status.FAIL, Status.FAIL, "", "pending", "local", 1), (), {}, {}
+    Report("health", Status.FAIL, Status.FAIL, "", "pending", "local", 1),
+    results=(),
+    probes={},
+    transitions={},
+    traffic=Traffic(0, {}, 0, 0, 0.0, ((float("inf"), 0),)),
 )
 """Measures of no server: for who asks which families there are."""
 
@@ -118,6 +125,32 @@ def _of_server(measures: Measures) -> cabc.Iterator[Metric]:
         "flask_health_transitions",
         "Changes of status of all checks since the server started.",
         total,
+    )
+    if measures.traffic:
+        yield from _of_traffic(measures.traffic)
+
+
+def _of_traffic(traffic: Traffic) -> cabc.Iterator[Metric]:
+    yield CounterMetricFamily(
+        "flask_health_requests", "Requests to the app that began.", traffic.requests
+    )
+    yield CounterMetricFamily(
+        "flask_health_request_errors",
+        "Requests that failed: a status of 5xx, or an exception.",
+        traffic.errors,
+    )
+    in_flight = _gauge("requests_in_flight", "Requests that have begun and not ended.")
+    in_flight.add_metric([], traffic.in_flight)
+    yield in_flight
+    yield HistogramMetricFamily(
+        "flask_health_request_duration",
+        "How long requests took from their begin to the return of the app.",
+        buckets=[
+            ("+Inf" if math.isinf(bound) else str(bound), count)
+            for bound, count in traffic.histogram
+        ],
+        sum_value=traffic.spent,
+        unit="seconds",
     )
 
 

@@ -8,9 +8,7 @@ import typing as t
 
 from ..model import judge, movement
 from ..model.mask import mask
-from ..model.measures import Measures
 from ..model.report import Report, StepReport, aggregate
-from ..model.server import DRAIN, PAUSE
 from ..model.status import Status, worst
 from . import orders
 from .gate import Gate
@@ -53,23 +51,6 @@ def survey(gate: Gate, verdict: Verdict, probe: str, fleet: FleetReport | None =
         steps=tuple(_describe(p) for p in gate.setup.steps) if gate.setup else (),
         notes=tuple(_notes(gate, runner, fleet)),
         fleet=fleet,
-    )
-
-
-def measure(gate: Gate, verdict: Verdict) -> Measures:
-    """What is told in numbers, now. Nothing in it is of this worker alone."""
-    report = survey(gate, verdict, "health")
-    census, runner = gate.census, verdict.runner
-    # A check of scope `worker` differs from worker to worker: what this one has found out about
-    # itself is not what the server is. Its marker tells, and markers are counted.
-    shared = [r for r in report.results if census is None or r.check.scope != "worker"]
-    return Measures(
-        report=report,
-        results=tuple(shared),
-        probes={probe: verdict.good(probe) for probe in ("live", "ready", "startup")},
-        transitions=runner.transition_counts() if runner else {},
-        draining=census.draining if census else DRAIN in gate.orders,
-        paused=census.paused if census else PAUSE in gate.orders,
     )
 
 

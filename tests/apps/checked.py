@@ -19,7 +19,7 @@ from flask import Flask
 from flask_health import HealthCheck
 
 app = Flask("checked")
-app.config.update(HEALTH_DETAILS="always")
+app.config.update(HEALTH_DETAILS=os.environ.get("DETAILS", "always"))
 health = HealthCheck(app)
 
 BRISK: dict[str, Any] = {
