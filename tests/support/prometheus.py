@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from support.environment import accepts, free_port
+from support.environment import free_port
+from support.probing import get
 from support.waiting import eventually
 
 Series = Mapping[str, str]
@@ -52,7 +53,7 @@ class Prometheus:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
-            eventually(lambda: accepts(self.port), why="Prometheus listens")
+            eventually(self._is_ready, why="Prometheus is ready")
         except AssertionError:
             self.__exit__()
             raise AssertionError((self._home / "log").read_text()) from None
@@ -66,6 +67,9 @@ class Prometheus:
         except subprocess.TimeoutExpired:
             self._popen.kill()
             self._popen.wait()
+
+    def _is_ready(self) -> bool:
+        return get(self.port, "/-/ready").code == 200
 
     def _ask(self, path: str, **parameters: str) -> Any:
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
@@ -91,14 +95,10 @@ class Prometheus:
         """Wait until it has scraped that many times more, with success."""
 
         def done() -> float:
-            return self.query("sum_over_time(up[10m])").get("instance=127.0.0.1:" + self._target, 0)
+            return self.query("sum(sum_over_time(up[10m]))").get("", 0.0)
 
         goal = done() + number
         eventually(done, lambda found: found >= goal, within=30.0 + 2 * number, why="scrapes")
-
-    @property
-    def _target(self) -> str:
-        return self._config.read_text().rpartition("127.0.0.1:")[2].partition("'")[0] + ",job=shop"
 
     def errors(self) -> list[str]:
         """Return what its last scrapes have failed for."""
