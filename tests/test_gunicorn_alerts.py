@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -148,6 +149,22 @@ def test_setup_that_fails_is_told_once(serve: Serve, tmp_path: Path) -> None:
         settles(server)
     assert brief(hook.got) == [("gate", "fail"), ("gate", "pass")]
     assert failed["output"]
+
+
+def test_a_state_directory_that_vanishes_silences_nobody(serve: Serve) -> None:
+    """It is made anew, and so is the lock of who tells."""
+    with Webhook() as hook:
+        server = start(serve, hook)
+        teller(server)
+        for directory in server.state.iterdir():
+            shutil.rmtree(directory)
+        server.has_markers(4)
+        teller(server)
+        server.answers(200)
+        server.stage.order("fail")
+        hook.takes(1)
+        settles(server)
+    assert brief(hook.got) == [("database", "fail")]
 
 
 @pytest.mark.parametrize("order", [signal.SIGTERM, signal.SIGHUP])

@@ -140,10 +140,15 @@ def test_importing_the_package_is_free(tmp_path: Path) -> None:
 UNUSED = {
     "asyncio",
     "multiprocessing",
+    "flask_health.alerts",
     "flask_health.checks",
     "flask_health.fleet",
     "flask_health.model.check",
     "flask_health.web.listener",
+    "flask_health.model.measures",
+    "flask_health.web.metrics",
+    "prometheus_client",
+    "urllib.request",
     "flask_health.web.render",
     "flask_health.workers.port",
     "flask_health.workers.presence",
@@ -167,6 +172,23 @@ assert app.test_client().get("/health").data == b"ok"
     assert "flask_health.wiring" in loaded
     # Old releases of what Flask needs import asyncio themselves.
     assert not (loaded - loaded_after(plain, tmp_path)) & UNUSED
+
+
+WEBHOOK = """
+from flask import Flask
+from flask_health import HealthCheck
+app = Flask("app")
+app.config["HEALTH_WEBHOOK_URL"] = "http://127.0.0.1:9/"
+HealthCheck(app)
+assert app.test_client().get("/health").data == b"ok"
+"""
+
+
+def test_a_webhook_costs_little_before_it_is_told(tmp_path: Path) -> None:
+    """What sends a message is loaded with the first one."""
+    loaded = loaded_after(WEBHOOK, tmp_path)
+    assert "flask_health.alerts" in loaded
+    assert not loaded & {"flask_health.alerts.post", "flask_health.alerts.message"}
 
 
 def test_every_public_name_is_there() -> None:
