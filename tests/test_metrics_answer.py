@@ -21,6 +21,7 @@ from support.waiting import eventually
 import flask_health.web
 from flask_health import Degraded, HealthCheck
 from flask_health.extension import STATE
+from flask_health.model.server import STATES
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.9,text/plain;version=0.0.4;q=0.5"
 """What Prometheus 2 sends, but for the tail."""
@@ -287,6 +288,7 @@ def test_every_series_is_documented(service: Flask) -> None:
     page = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
     rows = re.findall(r"^\| `(flask_health_\w+)` \| (\w+) \|(.*?)\|", page, re.MULTILINE)
     suffixes = {"counter": "_total", "info": "_info"}
+    assert [v for v in STATES if f"`{v}`" not in page] == []
     families = service.extensions[STATE].teller().families(True)
     assert [
         (name, kind, re.findall(r"`(\w+)`", labels.partition(":")[0]))
