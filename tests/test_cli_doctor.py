@@ -64,16 +64,22 @@ def test_a_service_without_fault() -> None:
 
 def test_findings_end_with_one() -> None:
     """A summary first, then each finding with its severity, its outcome and the line that mends."""
-    result = doctor(app(HEALTH_HOLD="always", HEALTH_DETAILS="always"), *FOUR)
+    made = Flask("shop")
+    made.config["HEALTH_DETAILS"] = "always"
+    HealthCheck(made).check(lambda: None, name="database", probes=["live", "startup"])
+    result = doctor(made, *FOUR)
     assert result.code == 1
     lines = result.out.splitlines()
     assert lines[0] == "2 findings: 1 error, 1 warning"
-    assert found(result) == ["hold-always", "details-open"]
-    assert lines[2] == 'error: HEALTH_HOLD is "always", without HEALTH_LISTEN [hold-always]'
-    assert lines[4:6] == [
-        "  mend in the app's configuration:",
-        '    app.config["HEALTH_LISTEN"] = "0.0.0.0:9000"',
+    assert found(result) == ["live-dependency", "details-open"]
+    about = "check 'database' of scope 'server' is part of liveness [live-dependency]"
+    assert lines[2] == f"error: {about}"
+    assert lines[3].startswith("  When it fails every replica is killed")
+    assert lines[5:7] == [
+        "  mend in the registration of 'database':",
+        '    probes=("startup",)',
     ]
+    assert max(map(len, lines)) <= 100
 
 
 def test_for_programs() -> None:

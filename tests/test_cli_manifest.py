@@ -311,3 +311,13 @@ def test_wrong_use_ends_with_three(words: list[str], said: str) -> None:
     assert result.code == 3
     assert said in result.err
     assert result.out == ""
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:9000", "[::1]:9000", "unix:/run/shop/health.sock"])
+def test_a_second_port_that_nobody_outside_reaches(listen: str) -> None:
+    """No manifest sends a prober of another machine there."""
+    for kind in ("kubernetes", "aws", "haproxy", "prometheus"):
+        result = manifest(kind, HEALTH_LISTEN=listen)
+        assert result.code == 3
+        assert f"HEALTH_LISTEN is '{listen}', where no prober outside reaches it" in result.err
+    assert manifest("systemd", HEALTH_LISTEN=listen).code == 0

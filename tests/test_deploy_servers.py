@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -264,3 +265,41 @@ def test_the_workflow_verifies_a_release(serve: Serve) -> None:
 
     assert [ends(run, "2.0.0", "--timeout 30") for run in runs] == [0, 0]
     assert [ends(run, "3.0.0", "--timeout 1") for run in runs] == [1, 1]
+
+
+def test_a_pod_is_probed_as_the_manifest_says(serve: Serve, tmp_path: Path) -> None:
+    """Started with its arguments, a server answers its three probes on the second port: while it
+    starts and all workers are busy, when it is ready, and after its preStop command."""
+    deployment, _ = yaml.safe_load_all((KIT / "kubernetes.yaml").read_text())
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    port = free_port()
+    args = [
+        arg for arg in container["args"][1:-1] if not arg.startswith(("--bind", "--worker-tmp"))
+    ]
+    stage = Stage(tmp_path / "stage", "wait")
+    server = serve(
+        "served:app", *args, stage=stage, env={"FLASK_HEALTH_LISTEN": f"127.0.0.1:{port}"}
+    )
+
+    def code(probe: str) -> int | str:
+        asked = container[f"{probe}Probe"]
+        assert asked["httpGet"]["port"] == "health"
+        return get(port, asked["httpGet"]["path"], timeout=asked["timeoutSeconds"]).code
+
+    def codes() -> list[int | str]:
+        return [code("startup"), code("readiness"), code("liveness")]
+
+    eventually(codes, lambda found: found == [503, 503, 200], why="starting")
+    workers = server.has_workers(4)
+    with ThreadPoolExecutor(len(workers)) as requests:
+        waiting = [requests.submit(server.get, "/wait") for _ in workers]
+        eventually(lambda: server.get(timeout=0.5).code, lambda code: code == "timeout")
+        assert codes() == [503, 503, 200]
+        stage.withdraw("wait")
+        assert [request.result().code for request in waiting] == [200] * 4
+    eventually(codes, lambda found: found == [200, 200, 200], why="ready")
+    command = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert command[-2:] == ["--state", "/run/health"]
+    assert asked([*command[1:-2]], server) == 0
+    eventually(codes, lambda found: found == [200, 503, 200], why="draining")
+    assert server.get("/work").code == 200

@@ -35,11 +35,6 @@ class App(t.NamedTuple):
         delay = self.config.drain_delay
         return (0.0 if self.debug else DRAIN_DELAY) if delay is None else delay
 
-    @property
-    def listen(self) -> str | None:
-        """`HEALTH_LISTEN`."""
-        return getattr(self.config, "listen", None)
-
 
 class Gunicorn(t.NamedTuple):
     """The settings of gunicorn that matter here; durations in seconds.

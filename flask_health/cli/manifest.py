@@ -60,9 +60,10 @@ def run(options: Options) -> int:
 
 
 def _reachable(app: App) -> None:
-    if app.listen and re.match(r"unix:|localhost:|127\.|\[::1\]", app.listen):
+    listen = app.config.listen
+    if listen and re.match(r"unix:|localhost:|127\.|\[::1\]", listen):
         raise WrongUse(
-            f"HEALTH_LISTEN is {app.listen!r}, where no prober outside reaches it: set it to "
+            f"HEALTH_LISTEN is {listen!r}, where no prober outside reaches it: set it to "
             "'0.0.0.0:9000', or to nothing, and the manifest will"
         )
 

@@ -67,7 +67,7 @@ def listener_without_token(facts: Facts) -> cabc.Iterator[Finding]:
         yield Finding(
             "listen-without-token",
             "warning",
-            f"HEALTH_LISTEN is {app.listen!r}, without HEALTH_TOKEN",
+            f"HEALTH_LISTEN is {app.config.listen!r}, without HEALTH_TOKEN",
             "Other machines reach that port, and only a token opens details there: nobody sees "
             "why a probe is red.",
             TOKEN_LINE,
@@ -93,7 +93,7 @@ def webhook_in_the_clear(facts: Facts) -> cabc.Iterator[Finding]:
 
 
 def _open_listener(facts: Facts) -> bool:
-    listen = facts.app.listen
+    listen = facts.app.config.listen
     if not listen or listen.startswith("unix:"):
         return False
     host = listen.rpartition(":")[0].strip("[]")

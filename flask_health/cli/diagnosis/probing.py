@@ -46,7 +46,7 @@ def live_dependencies(facts: Facts) -> cabc.Iterator[Finding]:
 def busy(facts: Facts) -> cabc.Iterator[Finding]:
     """Workers that may all be busy for longer than the prober waits."""
     gunicorn, prober = facts.gunicorn, facts.prober
-    if gunicorn is None or not gunicorn.is_sync or facts.app.listen:
+    if gunicorn is None or not gunicorn.is_sync or facts.app.config.listen:
         return
     if gunicorn.workers == 1:
         yield Finding(
@@ -73,20 +73,6 @@ def busy(facts: Facts) -> cabc.Iterator[Finding]:
         )
 
 
-def held_probes(facts: Facts) -> cabc.Iterator[Finding]:
-    """A server that accepts nothing while it starts."""
-    if facts.app.config.hold == "always" and not facts.app.listen:
-        yield Finding(
-            "hold-always",
-            "error",
-            'HEALTH_HOLD is "always", without HEALTH_LISTEN',
-            "Until setup has finished nobody accepts on the main port: probes time out, liveness "
-            "too, and a long start is ended and begun again for ever.",
-            LISTEN_LINE,
-            APP,
-        )
-
-
 def patient_gate(facts: Facts) -> cabc.Iterator[Finding]:
     """Requests that wait at the gate until gunicorn ends their worker."""
     gunicorn, wait = facts.gunicorn, facts.app.config.gate_timeout
@@ -103,4 +89,4 @@ def patient_gate(facts: Facts) -> cabc.Iterator[Finding]:
         )
 
 
-RULES = (slow_checks, live_dependencies, busy, held_probes, patient_gate)
+RULES = (slow_checks, live_dependencies, busy, patient_gate)

@@ -40,7 +40,7 @@ def _app(plan: Plan) -> str:
         if plan.fleet
         else ""
     )
-    listen = f"\n      FLASK_HEALTH_LISTEN: {quoted(plan.app.listen)}" if plan.app.listen else ""
+    listen = f"\n      FLASK_HEALTH_LISTEN: {quoted(plan.address)}" if plan.address else ""
     return f"""\
   {plan.name}:
     image: {quoted(plan.image)}

@@ -10,7 +10,7 @@ PERIOD, FAILURES, TIMEOUT = 10, 3, 3
 
 def render(plan: Plan) -> str:
     """The file, for `docker build`."""
-    listen = f"\nENV FLASK_HEALTH_LISTEN={plan.app.listen}" if plan.app.listen else ""
+    listen = f"\nENV FLASK_HEALTH_LISTEN={plan.address}" if plan.address else ""
     options = [
         f"--interval={PERIOD}s",
         f"--timeout={TIMEOUT}s",

@@ -68,6 +68,7 @@ class Rhythm(t.NamedTuple):
 class Plan:
     """Everything that a template writes.
 
+    :ivar address: `HEALTH_LISTEN`; empty without a second port.
     :ivar listen: the port of the probes; the second port where they are in a container.
     :ivar probes_apart: whether a prober outside finds them at that port.
     :ivar drain: the drain delay in seconds.
@@ -87,7 +88,8 @@ class Plan:
         self.fleet_required = "true" if app.config.fleet_required else "false"
         self.prefix = app.config.url_prefix
         self.port = port_of(gunicorn.bind) or 8000
-        own = port_of((app.listen,)) if app.listen else None
+        self.address = app.config.listen or ""
+        own = port_of((self.address,))
         self.listen = own or LISTEN_PORT
         self.probes_apart = own is not None
         self.drain = app.drain_delay

@@ -15,7 +15,7 @@ def _service(plan: Plan) -> str:
     binds = [f"--bind={address}" for address in plan.gunicorn.bind]
     gunicorn = [f"{plan.programs}/gunicorn", *binds, f"--worker-tmp-dir=/run/{plan.name}"]
     command = " \\\n    ".join([*gunicorn, *plan.options, plan.wsgi_app])
-    listen = f"\nEnvironment=FLASK_HEALTH_LISTEN={plan.app.listen}" if plan.app.listen else ""
+    listen = f"\nEnvironment=FLASK_HEALTH_LISTEN={plan.address}" if plan.address else ""
     return f"""\
 [Unit]
 Description={plan.name}
