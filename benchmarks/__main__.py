@@ -23,6 +23,7 @@ FIGURES = {
     "business": "what a business request pays",
     "startup": "what probes see while workers start",
     "cost": "import time and memory",
+    "command": "what one check from the command line costs",
     "death": "how soon a dead worker counts as dead",
     "curve": "what a plain probe costs with more and more checks",
     "slow": "how long a probe takes with slow checks",

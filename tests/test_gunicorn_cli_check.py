@@ -172,6 +172,7 @@ def test_the_state_is_found_anywhere(serve: Serve, tmp_path: Path) -> None:
     chosen = ("check", "--pid", str(server.pid))
     env = {"FLASK_HEALTH_STATE_DIR": str(server.state)}
     assert shell.run(tmp_path, *chosen, env=env).returncode == 0
+    assert shell.run(tmp_path, *chosen).returncode == 0
     # The directory of the boot itself, its home, and its base.
     (boot,) = statedir.boots(server.state)
     for path in (boot, boot.parent, server.state):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..workers.outside import Boot, find
+from ..workers.outside import Boot, find, in_use
 from ..workers.statedir import Unusable
 from .command import FailedError, Options, WrongUse
 
@@ -39,9 +39,17 @@ def candidates(options: Options) -> list[Boot]:
     """All servers that may be meant."""
     extra, own = _of_app(options)
     try:
-        found = find(options.state or "", os.environ, extra)
+        found = _meant(find(options.state or "", os.environ, extra), options, own)
     except Unusable as why:
         raise WrongUse(f"--state: {why}" if options.state else str(why)) from None
+    return found or ([] if options.state else _meant(in_use(), options, own))
+
+
+def _meant(found: list[Boot], options: Options, own: str) -> list[Boot]:
+    """Those of some servers that the options choose.
+
+    :param own: the app that is meant where nothing else is said.
+    """
     if options.pid:
         found = [boot for boot in found if boot.master == options.pid]
     if options.app:

@@ -141,7 +141,12 @@ def find(where: str, environ: cabc.Mapping[str, str], extra: cabc.Iterable[str] 
     found: list[str] = []
     for base in [*extra, *bases(environ)]:
         found += _boots_in(base)
-    return _living(found) or _living(_in_use())
+    return _living(found)
+
+
+def in_use() -> list[Boot]:
+    """The living servers whose workers' open files the caller may see: in whatever directory."""
+    return _living(_paths_in_use())
 
 
 def bases(environ: cabc.Mapping[str, str]) -> list[str]:
@@ -212,7 +217,7 @@ def _folders(where: str) -> list[str]:
         return []
 
 
-def _in_use() -> list[str]:
+def _paths_in_use() -> list[str]:
     """The directories of boots that processes of this host hold open: every worker does."""
     found = []
     for pid in filter(str.isdigit, _listed("/proc")):
