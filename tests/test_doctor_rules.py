@@ -89,6 +89,10 @@ PLANTED: dict[str, tuple[Facts, str]] = {
         facts(gunicorn={"timeout": 60.0}),
         'app.config["HEALTH_LISTEN"] = "0.0.0.0:9000"',
     ),
+    "never-stalled": (
+        facts(gunicorn={"timeout": 0.0}, config={"listen": "127.0.0.1:9000"}),
+        'app.config["HEALTH_STALL_AFTER"] = 300.0',
+    ),
     "gate-timeout": (facts(config={"gate_timeout": 30.0}), "timeout = 60"),
     "no-drain": (
         facts(config={"drain_delay": 0.0}),
@@ -190,6 +194,9 @@ RIGHT: dict[str, Facts] = {
         gunicorn={"timeout": 600.0}, config={"listen": "127.0.0.1:9000"}
     ),
     "long requests, a patient prober": facts(gunicorn={"timeout": 60.0}, numbers={"period": 20}),
+    "a time after which workers hang": facts(
+        gunicorn={"timeout": 0.0}, config={"listen": "127.0.0.1:9000", "stall_after": 60.0}
+    ),
     "a gate that waits less than gunicorn": facts(config={"gate_timeout": 10.0}),
     "a gate that waits, with threads": facts(
         config={"gate_timeout": 60.0}, gunicorn={"worker_class": "gthread"}

@@ -73,6 +73,21 @@ def busy(facts: Facts) -> cabc.Iterator[Finding]:
         )
 
 
+def never_stalled(facts: Facts) -> cabc.Iterator[Finding]:
+    """Workers that may hang for ever, where a second port goes on saying that they live."""
+    gunicorn, config = facts.gunicorn, facts.app.config
+    if gunicorn and not gunicorn.timeout and config.listen and config.stall_after is None:
+        yield Finding(
+            "never-stalled",
+            "warning",
+            "gunicorn's timeout is 0, and HEALTH_STALL_AFTER is not set",
+            "Nobody replaces a worker that hangs, and the second port says that the server lives "
+            "when all of them do.",
+            key("HEALTH_STALL_AFTER", 300.0),
+            APP,
+        )
+
+
 def patient_gate(facts: Facts) -> cabc.Iterator[Finding]:
     """Requests that wait at the gate until gunicorn ends their worker."""
     gunicorn, wait = facts.gunicorn, facts.app.config.gate_timeout
@@ -89,4 +104,4 @@ def patient_gate(facts: Facts) -> cabc.Iterator[Finding]:
         )
 
 
-RULES = (slow_checks, live_dependencies, busy, patient_gate)
+RULES = (slow_checks, live_dependencies, busy, never_stalled, patient_gate)
