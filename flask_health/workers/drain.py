@@ -62,7 +62,8 @@ class Departure:
         self._sees_master = not self._listeners.isdisjoint(process.open_files(worker.ppid))
         self._limit: float = max(0.0, worker.cfg.graceful_timeout - RESERVE)
         self._delay = min(max(g.options.drain_delay for g in gates), self._limit)
-        self._keepalive = 0.0
+        # Where the master cannot be seen, the others have to be told first.
+        self._soonest = 0.0 if self._sees_master else 3 * SURE_AFTER
         self._until: float | None = None
         self._sure_at: float | None = None
         self._closed: float | None = None
@@ -148,7 +149,7 @@ class Departure:
             over = now >= self._until
         else:
             self._say(WorkerState.LEAVING)
-            over = self._is_replaced(now) and now >= (self.told or 0.0) + self._keepalive
+            over = self._is_replaced(now) and now >= (self.told or 0.0) + self._soonest
         if over and not self._turn:
             self._say(WorkerState.STOPPING)
         return over and self._has_answered(now)
@@ -172,8 +173,8 @@ class Departure:
         """From now on every answer closes its connection."""
         cfg, worker = self._worker.cfg, self._worker
         if hasattr(worker, "tpool"):  # Which ends idle connections with itself.
-            self._keepalive = min(LINGER, cfg.keepalive)
-        cfg.set("keepalive", 0)
+            self._soonest = max(self._soonest, min(LINGER, cfg.keepalive))
+        cfg.settings["keepalive"].value = _Last(cfg.keepalive)
         server = getattr(worker, "server", None)
         if server and hasattr(server, "conn_params"):  # Tornado's
             server.conn_params.no_keep_alive = True
@@ -326,6 +327,13 @@ class Departure:
                 "gunicorn removes the path of a unix socket as soon as it is told to stop: a drain "
                 "delay needs 'flask_health.gunicorn.install' there"
             )
+
+
+class _Last(int):
+    """Seconds that a connection is kept; false, as 0 is, when asked whether an answer keeps it."""
+
+    def __bool__(self) -> bool:
+        return False
 
 
 def serves(home: str, master: int) -> bool:

@@ -161,6 +161,7 @@ def serve(worker: t.Any) -> None:
             gate.server = describe(worker, arbiter, sys._getframe())
     if not gates:
         return
+    _leave_if_told(worker)
     from .drain import Departure  # Not with the app: only a worker needs it.
 
     departure = gates[0].departure = Departure(worker, t.cast("list[Gate]", gates))
@@ -170,8 +171,13 @@ def serve(worker: t.Any) -> None:
     _note_signals(departure, gates)
     _hold(worker, gates)
     departure.accepts = True
+    _leave_if_told(worker)
+
+
+def _leave_if_told(worker: t.Any) -> None:
+    """Ends a worker that was told to stop before it accepts, which tornado's would forget."""
     if not worker.alive:
-        sys.exit(0)  # Told to stop meanwhile, which tornado's worker forgets when it runs.
+        sys.exit(0)
 
 
 def _hold(worker: t.Any, gates: list[Member]) -> None:

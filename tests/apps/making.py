@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from threading import Event
 from typing import Any
 
 from acting import perform
-from flask import Flask
+from flask import Flask, request
 
 from flask_health import HealthCheck
 
@@ -26,7 +27,8 @@ def create_app(name: str = "served", prefix: str = "") -> Flask:
 
     @app.get("/work")
     def work() -> dict[str, Any]:
-        """Tell which worker this is and what its gate says."""
+        """Tell which worker this is and what its gate says, after `?seconds=`."""
+        time.sleep(float(request.args.get("seconds", "0")))
         gate = health.gate_for(app)
         return {
             "pid": os.getpid(),
