@@ -29,6 +29,7 @@ FIGURES = {
     "slow": "how long a probe takes with slow checks",
     "details": "what the JSON with every detail costs",
     "hanging": "what a dependency that hangs does to probes and other requests",
+    "drain": "what stopping and restarting costs",
     "runs": "how often the workers of a server run a check",
     "outage": "how soon a dead dependency shows in every worker",
 }
