@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
+from support.environment import free_port
 from support.gunicorn import Gunicorn, Serve
+from support.local import Background
+from support.probing import get
 from support.prometheus import Prometheus
 from support.system import PROMETHEUS
 from support.waiting import eventually
@@ -166,3 +169,21 @@ def test_the_token_shows_what_has_a_name(serve: Serve, tmp_path: Path) -> None:
             found = json.dumps(prometheus.query("flask_health_check_status"))
             assert set(re.findall(r"check=(\w+)", found)) == names
             assert prometheus.query('flask_health_probe_success{probe="ready"}')
+
+
+def test_the_second_port_tells_while_every_worker_is_busy(serve: Serve, tmp_path: Path) -> None:
+    """A scrape there waits for no worker."""
+    port = free_port()
+    server = start(serve, FLASK_HEALTH_LISTEN=f"127.0.0.1:{port}")
+    eventually(lambda: get(port).code, lambda code: code == 200)
+    with Prometheus(tmp_path / "prometheus", port) as prometheus:
+        prometheus.scrapes(1)
+        tasks = [Background(lambda: server.get("/task?seconds=8", timeout=30)) for _ in range(4)]
+        prometheus.scrapes(4)
+        assert not any(task.ended.is_set() for task in tasks)
+        assert not prometheus.errors()
+        assert prometheus.query("max_over_time(sum(flask_health_workers)[1m:1s])") == {"": 4.0}
+        for task in tasks:
+            task.ended.wait(30)
+        found = prometheus.query("max_over_time(flask_health_requests_in_flight[1m])")
+    assert list(found.values()) == [4.0]
