@@ -61,7 +61,7 @@ class Verdict:
         """Whether this server need not be restarted: its master is there, and no check of the
         process itself says otherwise.
         """
-        return self._lives() and (self.runner is None or self.runner.outlook.allows("live"))
+        return self._lives() and self._checks_let_live()
 
     def startup(self) -> bool:
         """Whether the server has finished starting; once it has, it stays so."""
@@ -89,6 +89,9 @@ class Verdict:
         if census is None:
             return runner.outlook.allows("ready")
         return census.allowed and runner.outlook.is_fresh("ready")
+
+    def _checks_let_live(self) -> bool:
+        return self.runner is None or self.runner.outlook.allows("live")
 
     def _lives(self) -> bool:
         presence = self._gate.presence
