@@ -114,9 +114,10 @@ class Wired(Checks):
         return Teller(
             lambda probe: self.report(probe, verdict),
             lambda: self._measure(verdict),
-            lambda: overview(self.gate, verdict),
+            lambda: overview(self.gate, verdict, self._fleet()),
             details,
             self.about(),
+            lambda: self.member,
         )
 
     def _measure(self, verdict: Verdict) -> Measures:

@@ -20,17 +20,17 @@ WORDS = {"pass": "ok", "warn": "ok", "fail": "not ready"}
 def report(shown: Members, terminal: Terminal) -> list[str]:
     """Everything, the most important first."""
     lines = [*_verdict(shown, terminal), *_server(shown), ""]
-    lines += _table(("WORKER", "STATE", "UP", "IN FLIGHT", "MEMORY"), _worker_rows(shown), terminal)
+    lines += table(("WORKER", "STATE", "UP", "IN FLIGHT", "MEMORY"), _worker_rows(shown), terminal)
     lines += [line for worker in shown["workers"] for line in steps(worker, terminal)]
     if shown["checks"]:
         rows = _check_rows(shown["checks"])
-        lines += ["", *_table(("CHECK", "STATUS", "AGE", "TOOK", ""), rows, terminal)]
+        lines += ["", *table(("CHECK", "STATUS", "AGE", "TOOK", ""), rows, terminal)]
     if shown["transitions"]:
         rows = _change_rows(shown["transitions"])
-        lines += ["", *_table(("CHANGE", "STATUS", "AGO", ""), rows, terminal)]
+        lines += ["", *table(("CHANGE", "STATUS", "AGO", ""), rows, terminal)]
     if shown["traffic"]:
         titles = ("TRAFFIC", "REQUESTS", "RATE", "ERRORS", "P50", "P99")
-        lines += ["", *_table(titles, _traffic_rows(shown["traffic"]), terminal)]
+        lines += ["", *table(titles, _traffic_rows(shown["traffic"]), terminal)]
     return lines
 
 
@@ -145,7 +145,7 @@ def _traffic_rows(traffic: Members) -> list[list[str]]:
     ]
 
 
-def _table(head: tuple[str, ...], rows: list[list[str]], terminal: Terminal) -> list[str]:
+def table(head: tuple[str, ...], rows: list[list[str]], terminal: Terminal) -> list[str]:
     """Rows in columns; the second one has a colour."""
     widths = [max(len(row[n]) for row in [list(head), *rows]) for n in range(len(head))]
     lines = [

@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "ask one probe, once",
     "wait": "wait until a server is ready",
     "status": "show everything about the server that runs here",
+    "fleet": "show all servers that share a fleet store",
     "drain": "turn readiness red for good",
     "pause": "turn readiness red until 'resume'",
     "resume": "end a pause",

@@ -22,8 +22,9 @@ from ..model import fleet as model
 from ..model.fleet import FleetReport, Sight
 from ..model.mask import mask
 from ..model.report import Report
-from ..model.server import SERVING, WorkerState
+from ..model.server import SERVING
 from .keys import Keys, plain
+from .listing import Listing
 from .scripts import BEAT, LEAVE
 from .sharing import Sharing
 from .steps import FleetSteps
@@ -82,6 +83,7 @@ class Member:
     :param leads: whether this worker runs the checks of its server; None before any does.
     :ivar steps: runs setup steps once for all servers.
     :ivar sharing: runs checks once for all servers.
+    :ivar listing: all servers one by one.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Member:
         self.identity: str = ""
         self.name: str = ""
         self.store: Store = Store(options.url)
+        self.listing: Listing = Listing(self.store, self.keys)
         self._gate = gate
         self._report = report
         self._leads = leads
@@ -325,8 +328,7 @@ class Member:
     def _server_ends(self) -> bool:
         """Whether the other workers have been told to stop as well."""
         presence = self._presence
-        stops = presence is not None and presence.state is WorkerState.STOPPING
-        return stops and presence is not None and presence.all_stop()
+        return presence is not None and (presence.watch.look().draining or presence.all_stop())
 
 
 def _identity(gate: Gate) -> str:

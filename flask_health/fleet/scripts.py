@@ -26,7 +26,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 COUNTING = """
 local servers, members, aggregate, changes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local changed = false
+local changed, keep = false, nil
 
 local function count(contribution, by)
   for field in string.gmatch(contribution, '[^\\n]+') do
@@ -44,6 +44,7 @@ end
 local function tell(name, state, release)
   redis.call('XADD', changes, 'MAXLEN', '~', 200, '*',
              'server', name, 'state', state, 'release', release)
+  redis.call('PEXPIRE', changes, keep)
 end
 
 local function forget(id, prefix)
@@ -61,16 +62,18 @@ end
 BEAT = Script(
     COUNTING
     + """
-local id, life, keep, known = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local id, life, known = ARGV[1], tonumber(ARGV[2]), ARGV[4]
+keep = tonumber(ARGV[3])
 local contribution, report, name = ARGV[5], ARGV[6], ARGV[7]
 local release, state, shared = ARGV[8], ARGV[9], ARGV[10]
 local prefix = string.sub(KEYS[5], 1, -1 - string.len(id))
 
+local known_of = redis.call('HMGET', aggregate, 'n', 'kept')
 -- Whatever took one of the keys away: they are made to agree again.
-local counted = tonumber(redis.call('HGET', aggregate, 'n') or 0)
+local counted = tonumber(known_of[1] or 0)
 if counted ~= redis.call('HLEN', members) or counted ~= redis.call('ZCARD', servers) then
   redis.call('DEL', servers, members, aggregate)
-  changed = true
+  changed, known_of[2] = true, false
 end
 
 for _, dead in ipairs(redis.call('ZRANGEBYSCORE', servers, '-inf', '(' .. (now - life),
@@ -85,15 +88,18 @@ if before ~= contribution then
   redis.call('HSET', members, id, contribution)
 end
 redis.call('ZADD', servers, now, id)
-if redis.call('HGET', KEYS[5], 'state') ~= state then
+local shown = redis.call('HGET', KEYS[5], 'state')
+if not shown then redis.call('HSET', KEYS[5], 'born', now, 'name', name, 'release', release) end
+if shown ~= state then
   redis.call('HSET', KEYS[5], 'state', state, 'since', now)
   tell(name, state, release)
 end
-redis.call('HSETNX', KEYS[5], 'born', now)
-redis.call('HSET', KEYS[5], 'report', report, 'name', name, 'release', release, 'seen', now)
+redis.call('HSET', KEYS[5], 'report', report, 'seen', now)
 redis.call('PEXPIRE', KEYS[5], life)
-redis.call('HSETNX', aggregate, 'born', now)
-if changed then redis.call('HINCRBY', aggregate, 'v', 1) end
+if changed then
+  redis.call('HSETNX', aggregate, 'born', now)
+  redis.call('HINCRBY', aggregate, 'v', 1)
+end
 
 local told, ordered = {}, {}
 if shared ~= '' then
@@ -120,7 +126,10 @@ if shared ~= '' then
   redis.call('PEXPIRE', KEYS[6], keep)
 end
 
-for number = 1, 4 do redis.call('PEXPIRE', KEYS[number], keep) end
+if now > tonumber(known_of[2] or 0) then
+  redis.call('HSET', aggregate, 'kept', now + keep / 4)
+  for number = 1, 4 do redis.call('PEXPIRE', KEYS[number], keep) end
+end
 local found = redis.call('HMGET', aggregate, 'born', 'v')
 local version = found[1] .. ':' .. found[2]
 if version == known then return {now, version, {}, {}, told, ordered} end
@@ -143,10 +152,11 @@ checks that this server is to run.
 LEAVE = Script(
     COUNTING
     + """
+keep = tonumber(ARGV[2])
 local prefix = string.sub(KEYS[5], 1, -1 - string.len(ARGV[1]))
 if redis.call('HEXISTS', members, ARGV[1]) == 1 then forget(ARGV[1], prefix) end
 if changed then redis.call('HINCRBY', aggregate, 'v', 1) end
-for number = 1, 4 do redis.call('PEXPIRE', KEYS[number], ARGV[2]) end
+for number = 1, 4 do redis.call('PEXPIRE', KEYS[number], keep) end
 return 1
 """
 )

@@ -44,7 +44,7 @@ def make_blueprint(
     """
     app.url_map.converters.setdefault("flask_health_anything", Anything)
     blueprint = flask.Blueprint(name, __name__)
-    taken = {*PROBES, "info", "metrics", "ui", "other"}
+    taken = {*PROBES, "info", "metrics", "ui", "fleet", "other"}
     first = {probe: path for path, probe in reversed(list(ours.items()))}
     for path, probe in ours.items():
         canonical = path == first[probe]

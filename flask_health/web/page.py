@@ -64,7 +64,7 @@ class StatusPage:
             "workers": sections.workers(seen, info, most),
             "changes": [sections.change(row) for row in reversed(seen.transitions[-MOST_CHANGES:])],
             "about": _about(report, info),
-            "links": _links(members),
+            "links": [*_links(members), *([("fleet", "fleet")] if report.fleet else [])],
         }
 
 

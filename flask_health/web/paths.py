@@ -16,13 +16,14 @@ if t.TYPE_CHECKING:
 
 
 def of(config: Config, checks: cabc.Iterable[Check]) -> dict[str, str]:
-    """The paths that are always ours, each with the name of its probe, or `info`, `metrics`, `ui`.
+    """The paths that are always ours, each with the name of its probe, or `info`, `metrics`, `ui`,
+    `fleet`.
 
     :raises ConfigError: for an alias that is the path of another probe, or of a check.
     """
     prefix = config.url_prefix
     ours = {prefix: "health"} | {f"{prefix}/{p}": p for p in PROBES if p != "health"}
-    ours |= {f"{prefix}/{what}": what for what in ("info", "metrics", "ui")}
+    ours |= {f"{prefix}/{what}": what for what in ("info", "metrics", "ui", "fleet")}
     for alias, probe in config.aliases.items():
         path = alias.rstrip("/")
         if ours.setdefault(path, probe) != probe:

@@ -100,6 +100,8 @@ class Probes:
             return self.detailed(lambda environ: self._teller().metrics(environ))
         if what == "ui":
             return self.detailed(lambda environ: self._teller().ui(environ))
+        if what == "fleet":
+            return self.detailed(lambda environ: self._teller().fleet(environ))
         return self.info() if what == "info" else self.probe(what)
 
     def check(self, probe: str, name: str) -> Answer:

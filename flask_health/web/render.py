@@ -164,7 +164,7 @@ def _circumstances(report: Report) -> dict[str, t.Any]:
     excluded = {"excluded": sorted(report.excluded)} if report.excluded else {}
     fleet = {}
     if report.fleet:
-        from .fleet import members  # Here: few servers are part of one.
+        from ..fleet.telling import members  # Here: few servers are part of one.
 
         fleet["fleet"] = members(report.fleet)
     return {

@@ -73,6 +73,8 @@ def _check(result: Result, runs: cabc.Sequence[Run]) -> Row:
         notes.append("not critical")
     if check.scope == "worker":
         notes.append("each worker for itself")
+    if check.scope == "fleet":
+        notes.append("one server for the fleet")
     status, tone = _how(result)
     return {
         "name": result.name,

@@ -76,7 +76,7 @@ def _stage(step: StepReport, found: list[StepReport], expected: int) -> Row:
 
     :param expected: the number of workers that there should be.
     """
-    once = step.scope == "server"
+    once = step.scope != "worker"
     states = [each.state for each in found]
     done = states.count("done")
     state = next(word for word in MOST_TELLING if word in states)
@@ -87,7 +87,7 @@ def _stage(step: StepReport, found: list[StepReport], expected: int) -> Row:
     fraction = slowest.fraction
     if not once and expected > 1:
         fraction = sum(1.0 if e.state == "done" else e.fraction or 0.0 for e in found) / expected
-    where = "once per server" if once else "in every worker"
+    where = f"once per {step.scope}" if once else "in every worker"
     if not once and expected > 1 and state != "done":
         where = f"done in {done} of {expected} workers"
     failed = next((each.error for each in found if each.error), "")

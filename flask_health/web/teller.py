@@ -17,8 +17,10 @@ if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from prometheus_client.metrics_core import Metric
 
+    from ..fleet.member import Member
     from ..model.measures import Measures
     from ..workers.overview import Overview
+    from .fleet import FleetTeller
     from .page import StatusPage
 
 log: logging.Logger = logging.getLogger("flask_health")
@@ -34,6 +36,7 @@ class Teller:
     :param report: the report of a probe.
     :param measure: what is told in numbers.
     :param overview: what the status page shows.
+    :param member: the server in its fleet; None without one.
     """
 
     def __init__(
@@ -43,12 +46,14 @@ class Teller:
         overview: cabc.Callable[[], Overview],
         details: TokenDetails,
         about: About,
+        member: cabc.Callable[[], Member | None],
     ) -> None:
         self._report = report
         self._measure = measure
         self._overview = overview
         self._details = details
         self._about = about
+        self._member = member
         self._as_json = render.Encoder()
         self._complained = False
 
@@ -104,6 +109,16 @@ class Teller:
     def ui(self, environ: WSGIEnvironment) -> Answer:
         """The status page."""
         return self._page(environ)
+
+    def fleet(self, environ: WSGIEnvironment) -> Answer:
+        """All servers of the fleet; not found where there is none."""
+        return self._fleet(environ)
+
+    @functools.cached_property
+    def _fleet(self) -> FleetTeller:
+        from .fleet import FleetTeller  # Only here: few servers are part of one.
+
+        return FleetTeller(self._member, self._details)
 
     @functools.cached_property
     def _page(self) -> StatusPage:

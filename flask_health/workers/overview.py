@@ -16,6 +16,9 @@ from .survey import survey
 from .trail import Run
 from .verdict import Verdict
 
+if t.TYPE_CHECKING:
+    from ..model.fleet import FleetReport
+
 FIELDS = ("name", "scope", "state", "fraction", "note", "error")
 """What is read of a step that another worker tells of."""
 
@@ -41,9 +44,9 @@ class Overview(t.NamedTuple):
     runs: dict[str, list[Run]]
 
 
-def overview(gate: Gate, verdict: Verdict) -> Overview:
+def overview(gate: Gate, verdict: Verdict, fleet: FleetReport | None = None) -> Overview:
     """The server now."""
-    runner, report = verdict.runner, survey(gate, verdict, "health")
+    runner, report = verdict.runner, survey(gate, verdict, "health", fleet)
     return Overview(
         time=time.time(),
         report=report,
