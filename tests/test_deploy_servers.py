@@ -148,7 +148,7 @@ def health_checks() -> dict[str, list[str]]:
 def asked(command: list[str], server: Gunicorn) -> int:
     """The exit status of `flask-health` with these words, where that server alone runs."""
     words = [sys.executable, "-m", "flask_health", *command, "--state", str(server.state)]
-    done = subprocess.run(words, capture_output=True, check=False, timeout=20.0)
+    done = subprocess.run(words, capture_output=True, check=False, timeout=60.0)
     return done.returncode
 
 
@@ -303,3 +303,21 @@ def test_a_pod_is_probed_as_the_manifest_says(serve: Serve, tmp_path: Path) -> N
     assert asked([*command[1:-2]], server) == 0
     eventually(codes, lambda found: found == [200, 503, 200], why="draining")
     assert server.get("/work").code == 200
+
+
+def test_the_unit_waits_until_the_server_is_ready(serve: Serve, tmp_path: Path) -> None:
+    """What systemd runs after the start ends when setup has, and fails when time is up."""
+    unit = (KIT / "example-app.service").read_text()
+    (command,) = re.findall(r"^ExecStartPost=\S+/flask-health (.+)$", unit, re.MULTILINE)
+    wait = command.replace("--state /run/example-app ", "")
+    assert wait.startswith("wait --timeout ")
+    stage = Stage(tmp_path / "stage", "wait")
+    server = serve(workers=2, stage=stage)
+    assert asked(["wait", "--timeout", "1"], server) == 1
+    with ThreadPoolExecutor(1) as waiting:
+        ended = waiting.submit(asked, wait.split(), server)
+        server.answers(503)
+        assert not ended.done()
+        stage.withdraw("wait")
+        assert ended.result(30.0) == 0
+    assert server.get().code == 200

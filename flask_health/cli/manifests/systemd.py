@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .plan import Plan
-from .text import lines
+from .plan import SPARE, Plan
+from .text import comment, lines
 
 
 def render(plan: Plan) -> str:
@@ -30,6 +30,10 @@ WorkingDirectory={plan.directory}
 RuntimeDirectory={plan.name}
 Environment=FLASK_HEALTH_STATE_DIR=/run/{plan.name}{listen}
 ExecStart={command}
+# What comes after this unit is started when it is ready: gunicorn itself would say so too early.
+{comment(plan.start_sum)}
+ExecStartPost={plan.programs}/flask-health wait --state /run/{plan.name} --timeout {plan.start}
+TimeoutStartSec={plan.start + SPARE}
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure"""
 
