@@ -149,6 +149,8 @@ UNUSED = {
     "flask_health.web.metrics",
     "prometheus_client",
     "urllib.request",
+    "flask_health.web.page",
+    "flask_health.web.pages",
     "flask_health.web.render",
     "flask_health.workers.port",
     "flask_health.workers.presence",
