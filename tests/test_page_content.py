@@ -93,7 +93,8 @@ def show(seen: Overview, **config: Any) -> Document:
 @pytest.mark.parametrize(
     ("seen", "tone", "word", "why"),
     [
-        (overview(), "pass", "Ready", ""),
+        (overview(), "pass", "Ready", "4 of 4 workers serve."),
+        (overview(results=[result()]), "pass", "Ready", "serve, 1 check passes."),
         (overview(WARN, [result("disk", WARN, "91 % full")]), "warn", "Ready, with warnings", "91"),
         (overview(FAIL, [result("db", FAIL, "refused")]), "fail", "Not ready", "db: refused"),
         (overview(FAIL, gate="running", reason="1 of 4"), "wait", "Starting", "1 of 4"),
@@ -305,6 +306,15 @@ def test_a_server_of_one_has_one_tile() -> None:
     (tile,) = page.all("li", "tile")
     assert text(tile).startswith("ready pid")
     assert "state in" not in text(page.all("footer")[0])
+
+
+def test_a_stalled_worker_stands_out() -> None:
+    """It says of itself that it is ready, and cannot know better."""
+    page = show(overview(WARN, movements={4_000_001: (1, 42.0), 4_000_002: (1, None)}))
+    first, second, *_ = page.all("li", "tile")
+    assert text(first).startswith("stalled for 42 s #1")
+    assert first.get("class") == "tile fail"
+    assert text(second).startswith("ready")
 
 
 def test_every_state_of_a_worker_has_its_signs() -> None:

@@ -58,7 +58,9 @@ def latency(traffic: Traffic, course: cabc.Sequence[Slice | None]) -> Plot:
         Curve("p99", "upper", plot.line(most, top)),
     ]
     minute = traffic.windows["1m"]
-    now = f"p50 {figures.duration(minute.p50)}, p99 {figures.duration(minute.p99)}"
+    now = "no requests"
+    if minute.p50 is not None:
+        now = f"p50 {figures.duration(minute.p50)}, p99 {figures.duration(minute.p99)}"
     highest = figures.duration(max((value or 0.0 for value in most), default=0.0))
     return Plot(curves, now, figures.duration(top), SINCE, _told(now, f"highest p99 {highest}"))
 

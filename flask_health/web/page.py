@@ -89,7 +89,17 @@ def verdict(report: Report, ordered: str = "") -> Row:
         reasons += [f"{r.name}: {r.output}" for r in bad[:MOST_REASONS]]
         if len(bad) > MOST_REASONS:
             reasons.append(f"and {len(bad) - MOST_REASONS} more checks, see below")
-    return {"tone": tone, "shape": tone, "word": word, "reasons": reasons}
+    reasons = reasons or [_all_well(report)]
+    return {"tone": tone, "shape": tone, "word": word, "reasons": list(filter(None, reasons))}
+
+
+def _all_well(report: Report) -> str:
+    """What a verdict without a reason stands on."""
+    serving, checks = sum(m.state.serves for m in report.workers), len(report.results)
+    workers = f"{serving} of {report.expected} workers serve" if report.workers else ""
+    passing = "1 check passes" if checks == 1 else f"{checks} checks pass" if checks else ""
+    said = ", ".join(filter(None, [workers, passing]))
+    return said and f"{said}."
 
 
 def _facts(seen: Overview, info: cabc.Mapping[str, t.Any]) -> list[Row]:

@@ -44,15 +44,20 @@ class Plot(t.NamedTuple):
     width: int = WIDTH
     height: int = HEIGHT
 
+    @property
+    def legend(self) -> list[Curve]:
+        """The curves that have a name."""
+        return [curve for curve in self.curves if curve.name]
+
 
 def ceiling(rows: cabc.Iterable[Values]) -> float:
-    """A round number that is not below any value: 1, 2 or 5 times a power of ten."""
+    """A round number that is not below any value, and not much above the highest."""
     highest = max((v for values in rows for v in values if v is not None), default=0.0)
     if highest <= 0:
         return 1.0
     step = 1e-6
     while step < highest:
-        for factor in (1, 2, 5):
+        for factor in (1, 1.5, 2, 3, 4, 5, 6, 8):
             if step * factor >= highest:
                 return step * factor
         step *= 10

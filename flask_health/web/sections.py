@@ -139,6 +139,11 @@ def workers(seen: Overview, info: cabc.Mapping[str, t.Any], most: int) -> Row:
 
 def _worker(marker: Marker, vitals: cabc.Mapping[str, t.Any], seen: Overview) -> Row:
     tone, shape = TONES[marker.state]
+    state = str(marker.state)
+    _, stalled = seen.report.movements.get(marker.pid, (0, None))
+    if stalled is not None:
+        tone = shape = "fail"
+        state = f"stalled for {figures.duration(stalled)}"
     facts = [
         ("pid", marker.pid),
         ("up", figures.duration(vitals.get("uptime"))),
@@ -147,7 +152,7 @@ def _worker(marker: Marker, vitals: cabc.Mapping[str, t.Any], seen: Overview) ->
     return {
         "pid": marker.pid,
         "age": marker.age,
-        "state": str(marker.state),
+        "state": state,
         "tone": tone,
         "shape": shape,
         "facts": facts,

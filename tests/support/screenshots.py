@@ -24,6 +24,7 @@ from support.browser import Viewer, chromium
 from support.gunicorn import Gunicorn
 from support.probing import get
 from support.stage import Stage
+from support.waiting import eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -61,7 +62,7 @@ def main(folder: Path) -> None:
 
 def tell(camera: Camera, server: Gunicorn, stage: Stage) -> None:
     """The story that the pictures show."""
-    server.has_markers(4, "starting")
+    eventually(lambda: server.get("/health/ui").body.count("tile wait"), lambda n: n == 4)
     stage.withdraw("wait.migrate")
     time.sleep(2.0)
     camera.take("starting", DESK, "light")
