@@ -215,6 +215,7 @@ def _parse(option: Option, text: str) -> object:
 
 def _describe(option: Option) -> str:
     default = option.default
-    known = "" if default in (None, False, "") else f"; default: {default}"
+    shown = f"{default:g}" if isinstance(default, float) else default
+    known = "" if default in (None, False, "") else f"; default: {shown}"
     environ = f"; or {option.environ} in the environment" if option.environ else ""
     return option.help + known + environ

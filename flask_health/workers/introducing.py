@@ -61,7 +61,7 @@ def introduce(gate: Gate, config: Config, checks: cabc.Sequence[Check], package:
                 "service": config.service or gate.options.app_name,
                 "version": config.version or installed_version(package),
                 "server": server.kind,
-                "listen": list(server.listen),
+                "listen": [*server.listen, *([config.listen] if config.listen else [])],
                 "master": {"pid": server.master, "start": start},
                 "generation": gate.generation,
                 "min_workers": gate.options.min_workers,
