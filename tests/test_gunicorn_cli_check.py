@@ -18,6 +18,8 @@ from support.stage import Stage
 from support.system import NAMESPACES
 from support.waiting import eventually
 
+from flask_health.workers import outside, records
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting and chown need root")
 needs_mounts = pytest.mark.skipif(
     not can_unshare("--mount"), reason=f"needs root and: {NAMESPACES.apt_get}"
@@ -72,6 +74,34 @@ def test_busy_workers_need_not_answer(serve: Serve) -> None:
         assert (done.returncode, done.stdout.partition(":")[0]) == (0, "ok")
     finally:
         server.signal(signal.SIGCONT, *workers)
+
+
+def test_a_server_that_is_stalled(serve: Serve) -> None:
+    """Whose workers have not moved for too long is sent no traffic, and is to be restarted."""
+    env = {"FLASK_HEALTH_STALL_AFTER": 1}
+    server = serve("served:app", "-k", "gthread", env=env)
+    server.answers(200)
+    says(server, 0, "ok: 3 of 3 workers serve", "--probe", "live")
+    workers = server.workers()
+    (boot,) = statedir.boots(server.state)
+    beats = [boot / "records" / f"record.{m.pid}.{m.start}" for m in server.markers("ready")]
+    eventually(lambda: all(path.read_bytes()[16:24].strip(b"\0") for path in beats), why="beats")
+    # One that moves is enough.
+    server.signal(signal.SIGSTOP, *workers[1:])
+    try:
+        eventually(lambda: all(map(processes.stopped, workers[1:])))
+        assert check(server).returncode == 0
+        server.signal(signal.SIGSTOP, workers[0])
+        says(server, 1, "not ready: no worker has moved for ")
+        says(server, 1, "not ready: no worker has moved for ", "--probe", "live")
+    finally:
+        server.signal(signal.SIGCONT, *workers)
+    says(server, 0, "ok: 3 of 3 workers serve")
+
+
+def test_the_words_of_a_record_are_where_they_are_read() -> None:
+    """What is too slow to import for a check is written down twice."""
+    assert (outside.PROGRESS, outside.BEAT) == (records.PROGRESS, records.BEAT)
 
 
 def test_failing_setup_is_named(serve: Serve, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_a_server_introduces_itself(serve: Serve) -> None:
     assert master == server.pid
     assert start > 0
     told = about(server)
-    assert facts(server, "terms") == [[0, 2, len(told["checks"]), 0]]
+    assert facts(server, "terms") == [[0, 2, len(told["checks"]), 0, 30]]
     assert told["checks"]
     assert told["master"] == {"pid": master, "start": start}
     assert (told["version"], told["server"], told["min_workers"]) == ("1.10", "gunicorn", 2)
@@ -57,11 +57,11 @@ HealthCheck(app, setup=lambda: None)
     module.write_text(source.format(2))
     server = serve("reloaded:app", env={"PYTHONDONTWRITEBYTECODE": 1}, tidy=False)
     server.answers(200)
-    assert facts(server, "terms") == [[0, 2, 0, 0]]
+    assert facts(server, "terms") == [[0, 2, 0, 0, 30]]
     module.write_text(source.format(1))
     server.signal(signal.SIGHUP)
     terms = eventually(lambda: facts(server, "terms"), lambda found: len(found) == 2)
-    assert terms[-1][1:] == [1, 0, 0]
+    assert terms[-1][1:] == [1, 0, 0, 30]
     eventually(lambda: about(server)["min_workers"], lambda least: least == 1)
 
 

@@ -8,9 +8,8 @@ going to move again.
 from __future__ import annotations
 
 import collections.abc as cabc
-import typing as t
 
-from .server import SERVING, WorkerState
+from .server import SERVING, Value, WorkerState
 
 UNKNOWN_TIMEOUT = 30.0
 """Seconds that count where the server does not tell its own timeout: gunicorn's default."""
@@ -19,15 +18,18 @@ SLACK = 2.0
 """Seconds by which a beat may be late, and seen late: it is looked at once a second."""
 
 
-class Movement(t.NamedTuple):
+class Movement(Value):
     """A worker as its movements show it.
 
     :ivar busy: requests that have begun and not ended.
     :ivar last: when it last moved, in seconds on the monotonic clock; 0: nobody knows.
     """
 
-    busy: int = 0
-    last: float = 0.0
+    __slots__ = ("busy", "last")
+
+    def __init__(self, busy: int = 0, last: float = 0.0) -> None:
+        self.busy = busy
+        self.last = last
 
 
 def patience(wanted: float | None, timeout: float | None, idle_beat: float) -> float | None:

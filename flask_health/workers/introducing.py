@@ -2,18 +2,21 @@
 says what it is.
 
     master.<pid>.<start>    the process whose end is the server's
-    terms.<generation>.<minimum>.<checks>.<startup>
+    terms.<generation>.<minimum>.<checks>.<startup>.<patience>
                             what readiness depends on: HEALTH_MIN_WORKERS, the number of checks,
-                            and how many of them are the startup probe's
+                            how many of them are the startup probe's, and after how many seconds
+                            without a movement a worker is stalled, 0: never
 """
 
 from __future__ import annotations
 
 import collections.abc as cabc
+import math
 import os
 import sys
 import typing as t
 
+from ..model.movement import patience
 from .process import start_time
 
 if t.TYPE_CHECKING:
@@ -47,9 +50,11 @@ def introduce(gate: Gate, config: Config, checks: cabc.Sequence[Check], package:
         return
     start = start_time(server.master)
     startup = sum("startup" in check.probes for check in checks)
+    limit = math.ceil(patience(gate.options.stall_after, server.timeout, server.idle_beat) or 0)
+    least = gate.options.min_workers
     facts = (
         f"master.{server.master}.{start}",
-        f"terms.{gate.generation}.{gate.options.min_workers}.{len(checks)}.{startup}",
+        f"terms.{gate.generation}.{least}.{len(checks)}.{startup}.{limit}",
     )
 
     def describe() -> str:
@@ -64,7 +69,8 @@ def introduce(gate: Gate, config: Config, checks: cabc.Sequence[Check], package:
                 "listen": [*server.listen, *([config.listen] if config.listen else [])],
                 "master": {"pid": server.master, "start": start},
                 "generation": gate.generation,
-                "min_workers": gate.options.min_workers,
+                "min_workers": least,
+                "stall_after": limit or None,
                 "checks": {c.name: {key: getattr(c, key) for key in TOLD} for c in checks},
             }
         )

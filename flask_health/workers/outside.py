@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import time
 
 from ..model import judge
-from ..model.server import ALLOWED, PAUSE, Census, parse_marker, take_census
-from .process import is_alive
+from ..model.server import ALLOWED, PAUSE, SERVING, Census, Marker, parse_marker, take_census
+from .process import close, is_alive
 from .statedir import StateDir, Unusable, available, look_into, marker_is_alive
 
 TYPE_CHECKING = False
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 HOME = "flask-health-"
 BOOT = "v1-"
+
+PROGRESS, BEAT = 1, 2
+"""Words of a worker's record, as in `records`, which takes longer to import."""
 
 LOOKS = 3
 """How often a directory is read in which a name changes meanwhile."""
@@ -35,6 +39,7 @@ class Boot:
     :ivar least: how many workers must serve, `HEALTH_MIN_WORKERS`.
     :ivar checks: how many checks it has; None when nobody has told.
     :ivar startup_checks: how many of them the startup probe has.
+    :ivar patience: after how many seconds without a movement a worker is stalled; 0: never.
     """
 
     def __init__(self, directory: StateDir) -> None:
@@ -60,8 +65,8 @@ class Boot:
             except FileNotFoundError:  # Renamed between the two calls.
                 markers = []
         self.master, start = _newest(names, "master", 2) or (0, 0)
-        known = _newest(names, "terms", 4)
-        _, self.least, checks, self.startup_checks = known or (0, 1, 0, 0)
+        known = _newest(names, "terms", 5)
+        _, self.least, checks, self.startup_checks, self.patience = known or (0, 1, 0, 0, 0)
         self.checks: int | None = checks if known else None
         self.census = take_census(names, markers, orphaned=not _lives(self.master, start))
         return self.census
@@ -79,11 +84,23 @@ class Boot:
     def good(self, probe: str) -> bool:
         """The verdict of a probe by its name, at the last look; `health` is `ready`."""
         if probe == "live":
-            return not self.census.orphaned and self._checks_say_live()
+            lives = not self.census.orphaned and not self.stalled
+            return lives and self._checks_say_live()
         if probe == "startup":
             started = not self.startup_checks or self.census.started
             return self.census.opened and not self.census.orphaned and self._known and started
-        return judge.ready(self.census, self.least) and self.checks_allow
+        return judge.ready(self.census, self.least) and self.checks_allow and not self.stalled
+
+    @property
+    def stalled(self) -> float:
+        """For how many seconds all workers have been stalled; 0 when one is not."""
+        least, now = 0.0, time.monotonic()
+        for marker in self.census.markers if self.patience else ():
+            still = now - _moved(self.directory, marker)
+            if marker.state not in SERVING or still <= self.patience or still == now:
+                return 0.0  # It moves, it has no reason to, or nobody knows.
+            least = min(least or still, still)
+        return least
 
     @property
     def checks_allow(self) -> bool:
@@ -99,7 +116,9 @@ class Boot:
             return ""
         if not self.master or not self._known:
             return "no worker has said yet what its server is"
-        if probe == "live" or judge.ready(self.census, self.least) or self.census.orphaned:
+        if self.stalled and not self.census.orphaned:
+            return f"no worker has moved for {self.stalled:.0f} s"
+        if probe == "live" or judge.ready(self.census, self.least):
             from . import outsidechecks
 
             return judge.reason(self.census, self.least) or outsidechecks.reason(self, probe)
@@ -124,6 +143,25 @@ class Boot:
         from . import outsidechecks
 
         return outsidechecks.lives(self)
+
+
+def _moved(directory: StateDir, marker: Marker) -> float:
+    """When a worker last moved, on the monotonic clock; 0 when nobody knows."""
+    name = f"records/record.{marker.pid}.{marker.start}"
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=directory.fd)
+    except OSError:
+        return 0.0
+    try:
+        content = os.pread(fd, 8 * (BEAT + 1), 0)
+    except OSError:
+        return 0.0
+    finally:
+        close(fd)
+    progress, beat = [
+        int.from_bytes(content[8 * word : 8 * word + 8], sys.byteorder) for word in (PROGRESS, BEAT)
+    ]
+    return max(progress, beat) / 1e9 if beat else 0.0
 
 
 def find(where: str, environ: cabc.Mapping[str, str], extra: cabc.Iterable[str] = ()) -> list[Boot]:

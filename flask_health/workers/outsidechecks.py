@@ -30,14 +30,18 @@ def about(boot: Boot) -> dict[str, t.Any]:
 
 
 def results(boot: Boot, told: dict[str, t.Any] | None = None) -> list[Result]:
-    """The checks that one worker runs for all, as they stand now.
+    """The checks that one worker runs for all, or one server of a fleet, as they stand now.
 
     :param told: what :func:`about` said, where it is known already.
     """
     now = time.monotonic()
     known = Board(boot).read() or {}
     checks = _checks(about(boot) if told is None else told)
-    return [judge(check, known.get(check.name), now) for check in checks if check.scope == "server"]
+    return [
+        judge(check, known.get(check.name), now)
+        for check in checks
+        if check.scope == "server" or check.name in known
+    ]
 
 
 def lives(boot: Boot) -> bool:
