@@ -32,6 +32,8 @@ FIGURES = {
     "drain": "what stopping and restarting costs",
     "runs": "how often the workers of a server run a check",
     "outage": "how soon a dead dependency shows in every worker",
+    "saturated": "whether probes are answered while every worker is busy",
+    "idle": "what the second port costs while nobody asks",
 }
 
 PATIENT = ("runs", "outage")

@@ -13,6 +13,9 @@ from email.utils import formatdate
 from .headers import TEXT, Headers, headers
 from .request import MOST_BYTES, Refused, is_complete
 
+MSG_DONTWAIT: int = getattr(_socket, "MSG_DONTWAIT", 0)
+"""As the sockets here would have it by themselves, but for one system call each."""
+
 IN_TIME = 5.0
 """Seconds that a client has to send its request, and again to read the answer."""
 
@@ -75,7 +78,7 @@ class Exchange:
         self.close()
 
     def _receive(self, now: float) -> None:
-        received = self._socket.recv(MOST_BYTES + 1 - len(self._received))
+        received = self._socket.recv(MOST_BYTES + 1 - len(self._received), MSG_DONTWAIT)
         if not received:
             self.close()
             return
@@ -93,7 +96,7 @@ class Exchange:
 
     def _send(self, now: float) -> None:
         while self._unsent:
-            sent = self._socket.send(self._unsent)
+            sent = self._socket.send(self._unsent, MSG_DONTWAIT)
             self._unsent = self._unsent[sent:]
         if self._dropped < 0:
             self.close()
@@ -103,7 +106,7 @@ class Exchange:
 
     def _drop(self) -> None:
         while 0 <= self._dropped < MOST_DROPPED:
-            dropped = len(self._socket.recv(MOST_BYTES))
+            dropped = len(self._socket.recv(MOST_BYTES, MSG_DONTWAIT))
             if not dropped:
                 break
             self._dropped += dropped

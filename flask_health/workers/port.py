@@ -40,7 +40,8 @@ BACKLOG = 1024
 PATIENCE = 0.25
 """Seconds to wait for a copy: an elected worker that is stopped gives none."""
 
-CLOEXEC: int = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
+_CLOEXEC: int = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
+_NONBLOCK: int = getattr(_socket, "SOCK_NONBLOCK", 0)
 
 
 class Port:
@@ -97,7 +98,7 @@ class Port:
             try:
                 number = self.socket.fileno() if self.socket else -1
                 rights = _socket.SOL_SOCKET, _socket.SCM_RIGHTS, number.to_bytes(4, sys.byteorder)
-                sibling.sendmsg([self._address.encode()], [rights])
+                sibling.sendmsg([self._address.encode()], [rights], _socket.MSG_DONTWAIT)
             finally:
                 sibling.close()
 
@@ -194,7 +195,7 @@ class Port:
         try:
             asking.settimeout(PATIENCE)
             asking.connect(_path(self._presence.directory, COPIES))
-            address, ancillary, _, _ = asking.recvmsg(256, _socket.CMSG_SPACE(4), CLOEXEC)
+            address, ancillary, _, _ = asking.recvmsg(256, _socket.CMSG_SPACE(4), _CLOEXEC)
         except OSError:
             return  # Nobody is elected yet, or is stopped: again in a second.
         finally:
@@ -272,16 +273,21 @@ def _path(directory: StateDir, name: str) -> str:
 
 
 def accept(listening: _socket.socket) -> _socket.socket:
-    """The next connection of a listening socket; it does not block either.
+    """The next connection of a listening socket; what reads from it and writes to it must not wait.
 
     :raises OSError: when there is none.
     """
     number, _ = listening._accept()  # type: ignore[attr-defined]
-    return _owned(number)
+    # All is told, or it would be asked of the kernel: a thread that computes may take the
+    # interpreter away for a while with each such call.
+    found = _socket.socket(listening.family, _socket.SOCK_STREAM | _NONBLOCK, 0, number)
+    if not _NONBLOCK:
+        found.setblocking(False)
+    return found
 
 
 def _owned(number: int) -> _socket.socket:
-    """The socket with this descriptor."""
+    """The listening socket with this descriptor."""
     owned = _socket.socket(fileno=number)
     owned.setblocking(False)
     return owned

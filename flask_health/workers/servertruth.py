@@ -59,9 +59,10 @@ class ServerVerdict(Verdict):
         self.good_until = 0.0  # Asked rarely: nothing is remembered.
         own, presence = self._own.runner, self._gate.presence
         self.runner = own
-        if own is None or presence is None or own.others_cannot_be_told:
+        if own is None or presence is None:
             return
-        if not (self._gate.local.is_set() and own.outlook.is_fresh("ready")):
+        is_current = self._gate.local.is_set() and own.outlook.is_fresh("ready")
+        if not is_current and not own.others_cannot_be_told:
             self._published = self._published or Published(own, presence)
             self._published.catch_up(own)
             self.runner = self._published
