@@ -241,14 +241,17 @@ def test_a_worker_that_starts_does_not_make_it_red(probed: Start) -> None:
 
 
 def test_reload(probed: Start) -> None:
-    """After HUP the new workers have the port, whatever was in between on the main one."""
-    server = probed()
+    """HUP turns nothing red: the port is open all along, and the new workers have it at the end."""
+    server = probed("--graceful-timeout", "60", env={"SETUP_SECONDS": "0.5"})
     old = server.server.workers()
-    server.server.signal(signal.SIGHUP)
-    eventually(server.server.workers, lambda now: len(now) == 2 and not set(now) & set(old))
-    server.answers(200)
-    server.all_share()
-    assert server.elected() not in old
+    with server.prober() as prober:
+        prober.sees(5)
+        server.server.signal(signal.SIGHUP)
+        eventually(server.server.workers, lambda now: len(now) == 2 and not set(now) & set(old))
+        server.all_share()
+        assert server.elected() not in old
+        prober.sees(20)
+    assert prober.codes() == {200}
 
 
 def test_upgrade(probed: Start) -> None:
@@ -272,9 +275,12 @@ def test_upgrade(probed: Start) -> None:
     assert "cannot be opened" not in server.server.log()
 
 
-def test_stop(probed: Start) -> None:
-    """While the last request is served it says not ready and live; then the port is gone."""
-    server = probed(env={"FLASK_HEALTH_DRAIN_DELAY": "0"})
+@pytest.mark.parametrize("delay", ["0", "2"])
+def test_stop(probed: Start, delay: str) -> None:
+    """From TERM until the last request is served, through the drain, it says not ready and live;
+    then the port is gone.
+    """
+    server = probed(env={"FLASK_HEALTH_DRAIN_DELAY": delay})
     server.busy("/wait", 1)
     with server.prober() as ready, server.prober("/health/live") as live:
         server.server.signal(signal.SIGTERM)

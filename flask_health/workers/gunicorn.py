@@ -84,7 +84,10 @@ def _beat_of(tmp: t.Any) -> cabc.Callable[[], float]:
     """Tells when the loop of a worker last touched its file."""
 
     def beat() -> float:
-        seen: float = tmp.last_update()
+        try:
+            seen: float = tmp.last_update()
+        except (OSError, ValueError):  # gunicorn closes it before it says that the worker ends.
+            return 0.0
         now = time.monotonic()
         if _beats_cover_boot():  # Such releases use the other clock.
             seen += now - time.time()
