@@ -32,11 +32,13 @@ MOMENT = 1.0
 
 
 def draining(serve: Serve, *args: str, delay: float = 2.0, **options: Any) -> Gunicorn:
-    """A server with that delay, ready."""
+    """A server with that delay, ready; each of its workers has entered its accept loop."""
     options.setdefault("workers", 2)
     env = options.pop("env", {}) | {"FLASK_HEALTH_DRAIN_DELAY": delay}
     server = serve("served:app", *args, env=env, **options)
     server.answers(200)
+    with server.load(every=0.0) as load:
+        eventually(load.pids, lambda pids: len(pids) == options["workers"])
     return server
 
 
