@@ -13,30 +13,29 @@ The keeper decides, because a handler must not block, and under gevent must not 
 from __future__ import annotations
 
 import contextlib
+import importlib
+import importlib.util
 import logging
 import os
 import sys
 import time
+import types
 import typing as t
+import zlib
 
-from ..model.server import DRAIN, SERVING, TOLD, Census, WorkerState, parse_marker
-from . import process
+from ..model.server import WorkerState
+from .process import open_files
 
 if t.TYPE_CHECKING:
     from .gate import Gate
+    from .leaving import Leaving
     from .presence import Presence
     from .statedir import Lock
 
 log: logging.Logger = logging.getLogger("flask_health")
 
-RESERVE = 3.0
-"""Seconds of gunicorn's `graceful_timeout` that are left for its own stop of a worker."""
-
-SURE_AFTER = 0.1
-"""Seconds between two looks that must agree, where the master's sockets cannot be seen."""
-
-LINGER = 2.0
-"""Seconds, at most, that idle connections are given before a worker leaves."""
+LATER = f"{__package__}.leaving"
+"""What a worker does once it has been told to stop."""
 
 PATIENCE = 30.0
 """Seconds that a worker waits for all others to be ready before it is recycled; then one is enough.
@@ -49,55 +48,48 @@ class Departure:
     :ivar accepts: whether it has begun to accept connections.
     :ivar told: when it was told to stop, on the monotonic clock; None before.
     :ivar passes: whether gunicorn's own handler is to run now.
+    :ivar recycles: the lock of a worker that ends after `max_requests`, once it is its turn.
+    :ivar listeners: the sockets that it accepts on, as the kernel names them.
+    :ivar sees_master: whether it could see that its master has them open, too.
     """
 
     def __init__(self, worker: t.Any, gates: list[Gate]) -> None:
         self.accepts: bool = False
         self.told: float | None = None
         self.passes: bool = False
-        self._worker = worker
-        self._gates = gates
-        self._listeners = {f"socket:[{os.fstat(s.fileno()).st_ino}]" for s in worker.sockets}
-        self._paths = [s.getsockname() for s in worker.sockets]
-        self._sees_master = not self._listeners.isdisjoint(process.open_files(worker.ppid))
-        self._limit: float = max(0.0, worker.cfg.graceful_timeout - RESERVE)
-        self._delay = min(max(g.options.drain_delay for g in gates), self._limit)
-        # Where the master cannot be seen, the others have to be told first.
-        self._soonest = 0.0 if self._sees_master else 3 * SURE_AFTER
-        self._until: float | None = None
-        self._sure_at: float | None = None
-        self._closed: float | None = None
+        self.recycles: Lock | None = None
+        self.worker = worker
+        self.gates = gates
+        self.listeners = {f"socket:[{os.fstat(s.fileno()).st_ino}]" for s in worker.sockets}
+        self.sees_master = not self.listeners.isdisjoint(open_files(worker.ppid))
         self._most: int = worker.max_requests
         self._due: float | None = None
-        self._turn: Lock | None = None
-        self._newer: set[int] = set()
-        self._failed: set[int] = set()
-        self._waits_since = 0.0
-        self._complained = False
+        self._kept = _keep()
+        self._leaving: Leaving | None = None
 
     def announce(self) -> None:
         """Tells the delay to a master that delays its stop itself; else tells people what of the
         delay does not fit, once for a start and for a reload.
         """
         if f"{__package__}.master" in sys.modules:
-            for gate in self._gates:
+            for gate in self.gates:
                 if gate.presence:
                     gate.presence.decide(f"delay.{gate.options.drain_delay:g}")
-        elif self._worker.age in (1, self._gates[0].server.reloaded_at):
-            self._say_what_does_not_fit()
+        elif self.worker.age in (1, self.gates[0].server.reloaded_at):
+            _unpack(self._kept).say_what_does_not_fit(self)
         if self._presence:
-            self._worker.max_requests = sys.maxsize  # From now on it is up to the keeper.
+            self.worker.max_requests = sys.maxsize  # From now on it is up to the keeper.
 
     def tell(self) -> bool:
         """Notes the signal. Waits for nothing; again does nothing.
 
         :return: whether the worker serves on: a keeper is there to end it.
         """
-        if self.passes or not self.accepts or not any(g.local.is_set() for g in self._gates):
+        if self.passes or not self.accepts or not any(g.local.is_set() for g in self.gates):
             return False
         if self.told is None:
             self.told = time.monotonic()
-            self._gates[0].wake()
+            self.gates[0].wake()
         return True
 
     def abandon(self) -> None:
@@ -116,7 +108,9 @@ class Departure:
         if self.told is None or self.passes:
             return False
         try:
-            over = self._is_over(now)
+            if self._leaving is None:
+                self._leaving = _unpack(self._kept).Leaving(self)
+            over = self._leaving.is_over(now)
         except Exception:  # Whatever it was: a worker that was told to stop has to stop.
             log.exception("worker %d stops at once", os.getpid())
             over = True
@@ -134,140 +128,14 @@ class Departure:
 
     @property
     def _presence(self) -> Presence | None:
-        return self._gates[0].presence
-
-    def _is_over(self, now: float) -> bool:
-        if not self._waits_since:
-            self._waits_since = now
-            self._close_connections()
-        if self._until is None and self._server_stops(now):
-            successor = self._successor()
-            if successor:
-                return self._hands_over(successor, now) and self._has_answered(now)
-            self._drain(now)
-        if self._until is not None:
-            over = now >= self._until
-        else:
-            self._say(WorkerState.LEAVING)
-            over = self._is_replaced(now) and now >= (self.told or 0.0) + self._soonest
-        if over and not self._turn:
-            self._say(WorkerState.STOPPING)
-        return over and self._has_answered(now)
-
-    def _has_answered(self, now: float) -> bool:
-        """Whether all connections that were accepted have been answered, or have had their time.
-
-        For gthread before gunicorn 24, which at its end forgets those that it has not read yet.
-        """
-        worker = self._worker
-        if not hasattr(worker, "_lock") or not hasattr(worker, "nr_conns"):
-            return True
-        if self._closed is None:
-            self._closed = now
-            with worker._lock:
-                for listener in worker.sockets:
-                    worker.poller.unregister(listener)
-        return bool(worker.nr_conns <= 0 or now - self._closed > LINGER)
-
-    def _close_connections(self) -> None:
-        """From now on every answer closes its connection."""
-        cfg, worker = self._worker.cfg, self._worker
-        if hasattr(worker, "tpool"):  # Which ends idle connections with itself.
-            self._soonest = max(self._soonest, min(LINGER, cfg.keepalive))
-        cfg.settings["keepalive"].value = _Last(cfg.keepalive)
-        server = getattr(worker, "server", None)
-        if server and hasattr(server, "conn_params"):  # Tornado's
-            server.conn_params.no_keep_alive = True
-
-    # The whole server
-
-    def _server_stops(self, now: float) -> bool:
-        """Whether the master has closed its sockets, which it does before it tells its workers.
-
-        Where that cannot be seen: whether it has told each of them.
-        """
-        if self._sees_master:
-            return self._listeners.isdisjoint(process.open_files(self._worker.ppid))
-        told = {m.pid for m in self._census.markers if m.state in TOLD}
-        workers = process.forked_children(self._worker.ppid)
-        if workers is None:
-            workers = frozenset(m.pid for m in self._census.markers)
-        if workers - self._gates[0].server.strangers <= told:
-            self._sure_at = self._sure_at or now + SURE_AFTER
-            return now >= self._sure_at
-        self._sure_at = None
-        return not self._presence
-
-    def _drain(self, now: float) -> None:
-        self._say(WorkerState.DRAINING)
-        delay = 0.0 if self._unreachable() else max(0.0, self._delay - self._red_for())
-        self._until = now + delay
-        log.info("worker %d drains: it serves for %.1f s more", os.getpid(), delay)
-
-    def _unreachable(self) -> bool:
-        """Whether gunicorn has removed the paths of all sockets."""
-        return not any(not isinstance(p, str) or os.path.exists(p) for p in self._paths)
-
-    def _red_for(self) -> float:
-        """Seconds since somebody ordered the server to drain."""
-        with contextlib.suppress(OSError, AttributeError):
-            found = os.stat(DRAIN, dir_fd=self._presence.directory.fd)  # type: ignore[union-attr]
-            return time.time() - found.st_mtime
-        return 0.0
-
-    # One worker
-
-    @property
-    def _census(self) -> Census:
-        return self._gates[0].census or Census()
-
-    def _is_replaced(self, now: float) -> bool:
-        """Whether every newer worker is ready, or they have taken too long."""
-        census, me = self._census, os.getpid()
-        markers = {m.pid: m for m in census.markers}
-        mine = process.start_time(me)
-        children = process.forked_children(self._worker.ppid) or markers.keys()
-        newer = {
-            pid
-            for pid in children - self._gates[0].server.strangers - {me}
-            if process.start_time(pid) >= mine
-            and (pid not in markers or markers[pid].age > self._worker.age)
-        }
-        if newer - self._newer:
-            self._waits_since = now
-            self._newer |= newer
-        ready = {m.pid for m in census.markers if m.state is WorkerState.READY}
-        told = {m.pid for m in census.markers if m.state in TOLD}
-        self._failed |= {m.pid for m in census.markers if m.state is WorkerState.FAILED}
-        self._failed |= self._newer - newer
-        waited_for = newer - ready - told
-        if not waited_for and (ready or not self._newer):
-            return True
-        if self._newer - told <= self._failed:
-            self._complain("the new workers fail: worker %d serves on", me)
-            return False
-        if now - self._waits_since < self._limit:
-            return False
-        self._complain(
-            "worker %d leaves before the new workers are ready: their import and setup take longer "
-            "than the %.1f s that a graceful_timeout of %g s leaves for them",
-            me,
-            self._limit,
-            self._worker.cfg.graceful_timeout,
-        )
-        return True
-
-    def _complain(self, message: str, *args: object) -> None:
-        if not self._complained:
-            log.error(message, *args)
-        self._complained = True
+        return self.gates[0].presence
 
     def _is_recycled(self, now: float) -> bool:
         """Whether it is this worker's turn to end after `max_requests`: one at a time, and once
         the others are ready. gunicorn has a worker end at once, and so all of them together.
         """
         presence = self._presence
-        if not self.accepts or self._worker.nr < self._most or presence is None:
+        if not self.accepts or self.worker.nr < self._most or presence is None:
             return False
         self._due = self._due or now
         census = presence.watch.look()
@@ -275,95 +143,30 @@ class Departure:
         if others < census.expected - 1 and (not others or now - self._due < PATIENCE):
             return False
         with contextlib.suppress(OSError):
-            self._turn = presence.directory.claim("recycle")
-        if self._turn:
-            log.info("worker %d ends after %d requests", os.getpid(), self._worker.nr)
-        return self._turn is not None
-
-    # An upgrade
-
-    def _successor(self) -> int:
-        """The pid of the master that is to replace ours (USR2); 0 without one."""
-        master = self._worker.ppid
-        mark = b"GUNICORN_PID=%d" % master
-        for pid in process.children(master) or ():
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-                if mark in file.read().split(b"\0") and not process.is_forked(pid):
-                    return pid
-        return 0
-
-    def _hands_over(self, successor: int, now: float) -> bool:
-        """Whether the new master's server is ready. Only then nobody misses us, and our probes
-        may stay green to the end.
-        """
-        self._say(WorkerState.LEAVING)
-        if self._presence and serves(os.path.dirname(self._presence.directory.path), successor):
-            return True
-        late = now - self._waits_since >= self._limit
-        if late:
-            self._say(WorkerState.STOPPING)
-        return late
-
-    def _say(self, state: WorkerState) -> None:
-        for gate in self._gates:
-            if gate.presence and gate.presence.state is not state:
-                gate.presence.say(state)
-            elif state is WorkerState.DRAINING:
-                gate.orders[DRAIN] = ""
-
-    def _say_what_does_not_fit(self) -> None:
-        wanted = max(g.options.drain_delay for g in self._gates)
-        if wanted > self._delay:
-            log.warning(
-                "HEALTH_DRAIN_DELAY is shortened from %g s to %g s, to fit into gunicorn's "
-                "graceful_timeout of %g s with %g s for what follows",
-                wanted,
-                self._delay,
-                self._worker.cfg.graceful_timeout,
-                RESERVE,
-            )
-        if self._delay and any(isinstance(path, str) for path in self._paths):
-            log.warning(
-                "gunicorn removes the path of a unix socket as soon as it is told to stop: a drain "
-                "delay needs 'flask_health.gunicorn.install' there"
-            )
+            self.recycles = presence.directory.claim("recycle")
+        if self.recycles:
+            log.info("worker %d ends after %d requests", os.getpid(), self.worker.nr)
+        return self.recycles is not None
 
 
-class _Last(int):
-    """Seconds that a connection is kept; false, as 0 is, when asked whether an answer keeps it."""
-
-    def __bool__(self) -> bool:
-        return False
-
-
-def serves(home: str, master: int) -> bool:
-    """Whether a server that shares this directory is open, and has workers that serve.
-
-    :param home: where the directories of the boots are.
-    :param master: the pid of its master.
+def _keep() -> bytes:
+    """The source of what comes later, as it is now: when the worker is told to stop, the files may
+    be another version's. Loaded it would take ten times as much of every worker's memory.
     """
-    with contextlib.suppress(OSError):
-        for boot in os.listdir(home):
-            names = _names(f"{home}/{boot}")
-            if (
-                "open" in names
-                and ("allowed" in names or "leader" not in names)
-                and any(_serves(name, master) for name in names)
-            ):
-                return True
-    return False
+    spec = importlib.util.find_spec(LATER)
+    source = spec and spec.loader and getattr(spec.loader, "get_source", lambda _: None)(LATER)
+    if source is None:
+        importlib.import_module(LATER)  # Installed without its source.
+    return zlib.compress((source or "").encode())
 
 
-def _names(path: str) -> list[str]:
-    try:
-        return os.listdir(path)
-    except OSError:
-        return []
-
-
-def _serves(name: str, master: int) -> bool:
-    marker = parse_marker(name)
-    if marker is None or marker.state not in SERVING:
-        return False
-    fields = process.stat_fields(marker.pid)
-    return bool(fields) and int(fields[1]) == master and int(fields[19]) == marker.start
+def _unpack(kept: bytes) -> t.Any:
+    """The module of this source."""
+    source = zlib.decompress(kept)
+    if not source:
+        return sys.modules[LATER]
+    module = types.ModuleType(LATER)
+    module.__package__ = __package__
+    module.__file__ = os.path.join(os.path.dirname(__file__), "leaving.py")
+    exec(compile(source, module.__file__, "exec", dont_inherit=True), vars(module))
+    return module

@@ -248,7 +248,7 @@ class Gate:
         old, presence = self.server.predecessor, self.presence
         if not old or presence is None or parent(self.server.master) != old:
             return False
-        from .drain import serves
+        from .leaving import serves
 
         return serves(os.path.dirname(presence.directory.path), old)
 
