@@ -55,6 +55,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
+def restless() -> Iterator[None]:
+    """Has the interpreter switch threads as often as it can."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """Start gunicorns, see `support.gunicorn.Gunicorn`; they end with the test."""
     from support.gunicorn import Gunicorn

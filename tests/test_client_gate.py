@@ -292,21 +292,29 @@ def test_a_step_may_call_the_app() -> None:
 
 
 def test_an_open_gate_hands_everything_on() -> None:
-    """The app's own environ, start_response and iterable pass unchanged, so `sendfile` works."""
+    """The app's own environ and iterable pass unchanged, so `sendfile` works; what it tells the
+    server arrives as it was told.
+    """
     app = make_app()
-    given: list[object] = []
-    iterable = iter([b"x"])
+    told: list[tuple[object, ...]] = []
+    iterable, environ, headers = iter([b"x"]), {"PATH_INFO": "/work"}, [("X-Is", "me")]
+    error = (ValueError, ValueError(), None)
 
-    def inner(environ: object, start_response: object) -> object:
-        given.extend([environ, start_response])
+    def inner(given: object, start_response: Any) -> object:
+        assert given is environ
+        assert start_response("200 OK", headers) == "write"
+        assert start_response("500 Oh", headers, error) == "write"
         return iterable
+
+    def start_response(*arguments: object) -> str:
+        told.append(arguments)
+        return "write"
 
     app.wsgi_app = inner  # type: ignore[method-assign,assignment]
     HealthCheck(app).start(wait=True)
-    environ, start_response = {"PATH_INFO": "/work"}, object()
     assert app.wsgi_app(environ, start_response) is iterable  # type: ignore[arg-type]
-    assert given[0] is environ
-    assert given[1] is start_response
+    assert told == [("200 OK", headers), ("500 Oh", headers, error)]
+    assert all(arguments[1] is headers for arguments in told)
 
 
 def test_fifty_first_requests_start_setup_once(blocked: Blocked) -> None:

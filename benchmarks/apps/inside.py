@@ -9,7 +9,7 @@ import time
 from flask import Flask
 
 from ..measure import OURS, alternate, interleave, time_batch
-from . import bare, ours, peers, slots
+from . import bare, counters, ours, peers, slots
 from .measuring import Samples, batch, measuring, nothing_remembered
 
 REST = 0.1
@@ -46,11 +46,19 @@ def rested(rounds: int) -> Samples:
 
 
 def business(rounds: int) -> Samples:
-    """A business request to a bare callable, with and without the extension around it."""
+    """A business request to a bare callable, and to a Flask route, with and without the extension
+    around it; and to the route with others that watch it.
+    """
     without = Flask("benchmark")
     without.wsgi_app = bare.app  # type: ignore[method-assign]
-    batches = {"bare": batch(without, "/search"), OURS: batch(_bare_behind_ours, "/search")}
-    return interleave(batches, rounds)
+    apps = {
+        "bare": without,
+        OURS: _bare_behind_ours,
+        "flask route": counters.route(),
+        f"{OURS}, flask route": _route_behind_ours,
+        **{name: counters.route(counters.watcher(name)) for name in counters.installed()},
+    }
+    return interleave({name: batch(app, "/search") for name, app in apps.items()}, rounds)
 
 
 def _setup() -> None:
@@ -63,4 +71,5 @@ def _setup() -> None:
 
 _served = ours.app(_setup)
 _bare_behind_ours = ours.over(bare.app)
+_route_behind_ours = ours.app()
 app = measuring(_served, {"hot": hot, "cold": cold, "rested": rested, "business": business})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import dataclasses
+import functools
 import typing as t
 
 from .check import Result
@@ -12,6 +13,7 @@ from .status import SEVERITY, Status, worst
 
 if t.TYPE_CHECKING:
     from .fleet import FleetReport
+    from .traffic import Traffic
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Report:
     :ivar steps: the setup steps of the worker that answers.
     :ivar notes: what is wrong with this extension's own means, for people.
     :ivar fleet: what this server knows of its fleet; None where it has none.
+    :ivar read_traffic: reads the traffic.
     """
 
     probe: str
@@ -67,6 +70,16 @@ class Report:
     steps: tuple[StepReport, ...] = ()
     notes: tuple[str, ...] = ()
     fleet: FleetReport | None = None
+    read_traffic: cabc.Callable[[], Traffic | None] = dataclasses.field(
+        default=lambda: None, repr=False, compare=False
+    )
+
+    @functools.cached_property
+    def traffic(self) -> Traffic | None:
+        """The requests of the server, over all its workers; read when first asked for, and then at
+        most a second old. None when it cannot be read.
+        """
+        return self.read_traffic()
 
     def noting(self, note: str) -> Report:
         """The same report with one more note."""

@@ -1,7 +1,7 @@
 """Traffic: how many requests, how many of them fail, and how long they take. Pure arithmetic over
 counters that only grow.
 
-Counters are `(requests, errors, nanoseconds, *buckets)`: requests that began, those that failed,
+Counters are `(requests, errors, seconds, *buckets)`: requests that began, those that failed,
 the time spent in those that ended, and how many of these fell into each bucket: took at most its
 bound, and longer than the one before it.
 """
@@ -12,12 +12,13 @@ import bisect
 import collections.abc as cabc
 import dataclasses
 import itertools
+import math
 import typing as t
 
 WINDOWS = {"1m": 60.0, "5m": 300.0, "boot": None}
 """How far back, in seconds; None: to the start of the server."""
 
-Counts = tuple[int, ...]
+Counts = tuple[float, ...]
 
 
 class Series(t.NamedTuple):
@@ -33,7 +34,7 @@ class Series(t.NamedTuple):
         """The counters as they are."""
         return self.points[-1][1]
 
-    def at(self, time: float) -> tuple[float, ...]:
+    def at(self, time: float) -> Counts:
         """The counters at some time; between two points they grew evenly."""
         after = bisect.bisect_right(self.points, time, key=lambda point: point[0])
         if not after:
@@ -95,7 +96,7 @@ def measure(
     :param now: seconds on the monotonic clock.
     :param bounds: the upper bounds of the buckets but the last, in seconds.
     """
-    series = series or [Series(((now, (0,) * (len(bounds) + 4)),))]
+    series = series or [Series(((now, (0.0,) * (len(bounds) + 4)),))]
     began = min(s.points[0][0] for s in series)
     counts = total(s.last for s in series)
     windows = {}
@@ -110,14 +111,14 @@ def measure(
         windows,
         requests=round(counts[0]),
         errors=round(counts[1]),
-        spent=counts[2] / 1e9,
-        histogram=tuple(zip((*bounds, float("inf")), cumulative, strict=True)),
+        spent=counts[2],
+        histogram=tuple(zip((*bounds, math.inf), cumulative, strict=True)),
     )
 
 
 def total(counts: cabc.Iterable[cabc.Sequence[float]]) -> list[float]:
     """Counters added up."""
-    return [sum(column) for column in zip(*counts, strict=True)]
+    return [math.fsum(column) for column in zip(*counts, strict=True)]
 
 
 def quantile(
@@ -144,11 +145,11 @@ def _window(grown: list[float], seconds: float, bounds: cabc.Sequence[float]) ->
     requests, errors, spent, *buckets = grown
     ended = sum(buckets)
     return Window(
-        seconds=round(seconds, 3),
+        seconds=seconds,
         requests=round(requests),
         rate=requests / seconds if seconds else 0.0,
         errors=min(1.0, errors / requests) if requests else 0.0,
-        mean=spent / ended / 1e9 if ended else None,
+        mean=spent / ended if ended else None,
         p50=quantile(0.5, buckets, bounds),
         p90=quantile(0.9, buckets, bounds),
         p99=quantile(0.99, buckets, bounds),

@@ -2,15 +2,20 @@
 
 A probe's way: look its path up, ask for the verdict, write two words. No hook of the app runs, no
 host is checked, nobody is redirected, and nothing is allocated that grows with the app.
+
+Everything else is traffic, which is counted on its way to the app; see `workers/records.py`.
 """
 
 from __future__ import annotations
 
 import collections.abc as cabc
 import time
+import types
 import typing as t
+from bisect import bisect_left
 
 from ..workers.gate import Gate
+from ..workers.records import BOUNDS, BUCKETS, ERRORS, PROGRESS, REQUESTS, SPENT, Record
 from ..workers.verdict import Verdict
 from .headers import RETRY_AFTER, TEXT, headers
 from .paths import in_environ
@@ -23,6 +28,7 @@ if t.TYPE_CHECKING:
     Answer = cabc.Callable[[WSGIEnvironment, StartResponse], cabc.Iterable[bytes]]
     Early = cabc.Callable[[WSGIEnvironment, StartResponse], cabc.Iterable[bytes] | None]
     Told = tuple[str, list[tuple[str, str]], bytes]
+    State = list[t.Any]
 
 OK = (b"ok",)
 OK_HEADERS = headers(TEXT, 2)
@@ -31,9 +37,13 @@ NOT_READY_HEADERS: list[tuple[str, str]] = [*headers(TEXT, 9), RETRY_AFTER]
 NOT_ALLOWED = (b"method not allowed",)
 NOT_ALLOWED_HEADERS: list[tuple[str, str]] = [*headers(TEXT, 18), ("Allow", "GET, HEAD")]
 
+_now = time.monotonic
+_SHORT = BOUNDS[0]
+
 
 class Probes:
-    """A WSGI middleware that answers the probes and keeps early business requests waiting.
+    """A WSGI middleware that answers the probes, keeps early business requests waiting, and counts
+    them all.
 
     :ivar routes: the paths that are ours, each with what answers there.
     """
@@ -53,6 +63,8 @@ class Probes:
         self._teller = teller
         self._early = early
         self._passes = gate.local.is_set
+        self._record = gate.record
+        self._responds = _noting_errors(gate.record)
 
     def __call__(
         self, environ: WSGIEnvironment, start_response: StartResponse
@@ -60,10 +72,34 @@ class Probes:
         answer = self.routes.get(environ.get("PATH_INFO", ""))
         if answer is not None:
             return answer(environ, start_response)
-        if self._passes():
-            return self.app(environ, start_response)
-        refusal = self._early()(environ, start_response)
-        return self.app(environ, start_response) if refusal is None else refusal
+        record = self._record
+        began = _now()
+        if began > record.due:
+            record.snapshot(began)
+        state: State = [start_response]
+        # Nothing may be called while counters change: a thread would be switched there.
+        words = record.words
+        words[REQUESTS] += 1.0
+        words[PROGRESS] = began
+        try:
+            # The cheapest object that can be called: a closure costs twice as much.
+            respond = types.MethodType(self._responds, state)
+            if not self._passes():
+                refusal = self._early()(environ, respond)
+                if refusal is not None:
+                    return refusal
+            return self.app(environ, respond)
+        except BaseException:
+            _note_error(record, state)
+            raise
+        finally:
+            ended = _now()
+            took = ended - began
+            bucket = BUCKETS if took <= _SHORT else BUCKETS + bisect_left(BOUNDS, took)
+            words = record.words
+            words[PROGRESS] = ended
+            words[SPENT] += took
+            words[bucket] += 1.0
 
     def add(self, path: str, answer: Answer) -> None:
         """Answers at a path, with and without a slash at its end."""
@@ -134,3 +170,23 @@ class Probes:
         if not self._gate.begun:
             self._gate.begin()
         return ask()
+
+
+def _noting_errors(record: Record) -> cabc.Callable[..., t.Any]:
+    """What takes the place of `start_response`, after the state of its request."""
+
+    def respond(state: State, status: str, headers: t.Any, exc_info: t.Any = None) -> t.Any:
+        if status >= "5":
+            _note_error(record, state)
+        if exc_info is None:
+            return state[0](status, headers)
+        return state[0](status, headers, exc_info)
+
+    return respond
+
+
+def _note_error(record: Record, state: State) -> None:
+    """Counts a request as failed, once."""
+    if len(state) == 1:
+        state.append("failed")
+        record.words[ERRORS] += 1.0

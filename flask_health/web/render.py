@@ -17,6 +17,7 @@ if t.TYPE_CHECKING:
     from ..model.check import Result
     from ..model.report import Report
     from ..model.server import Marker
+    from ..model.traffic import Traffic, Window
 
 Answer = tuple[str, Headers, bytes]
 
@@ -37,7 +38,7 @@ def plain(report: Report) -> Answer:
 
 class Encoder:
     """Writes health+json, with the members of draft-inadarei-api-health-check-06, sections 3 and 4,
-    and `duration`, `gate` and `workers` of our own. Durations are in seconds.
+    and `duration`, `gate`, `workers` and `traffic` of our own. Durations are in seconds.
 
     A check is encoded once for each of its results, not for each reader of it; and what was told
     last is kept as a whole, for as long as no check has a new result.
@@ -46,6 +47,7 @@ class Encoder:
     def __init__(self) -> None:
         self._encoded: dict[str, tuple[Result, str]] = {}
         self._last: tuple[tuple[Result, ...], str] = (), ""
+        self._last_traffic: tuple[Traffic | None, str] = None, ""
 
     def __call__(self, report: Report, about: cabc.Mapping[str, object] | None) -> Answer:
         """The answer that tells a report.
@@ -58,7 +60,8 @@ class Encoder:
         else:
             checks = self._checks(report.results)
             before, after = _dumps(_summary(report, about)), _dumps(_circumstances(report))
-            text = f'{before[:-1]}, "checks": {{{checks}}}, {after[1:]}'
+            counted = self._traffic(report.traffic)
+            text = f'{before[:-1]}, "checks": {{{checks}}}, {after[1:-1]}{counted}}}'
         return _answer(report.status.http_code, JSON, text)
 
     def _checks(self, results: tuple[Result, ...]) -> str:
@@ -67,6 +70,14 @@ class Encoder:
         if known != results:
             text = ", ".join(map(self._check, results))
             self._last = results, text
+        return text
+
+    def _traffic(self, traffic: Traffic | None) -> str:
+        """The member `traffic`, with a comma before it; empty when nothing is known."""
+        known, text = self._last_traffic
+        if known is not traffic:
+            text = f', "traffic": {_dumps(describe_traffic(traffic))}' if traffic else ""
+            self._last_traffic = traffic, text
         return text
 
     def _check(self, result: Result) -> str:
@@ -103,6 +114,28 @@ def check(result: Result, in_json: bool) -> Answer:
 def info(members: cabc.Mapping[str, object]) -> Answer:
     """What a service says of itself."""
     return _answer(200, "application/json", _dumps(members))
+
+
+def describe_traffic(traffic: Traffic) -> dict[str, t.Any]:
+    """The members of `traffic`. Durations are in seconds."""
+    windows = {name: _describe_window(window) for name, window in traffic.windows.items()}
+    return {"inFlight": traffic.in_flight, **windows}
+
+
+def _describe_window(window: Window) -> dict[str, t.Any]:
+    return _present(
+        {
+            "seconds": round(window.seconds, 3),
+            "requests": window.requests,
+            "rate": round(window.rate, 3),
+            "errorShare": round(window.errors, 6),
+            **{name: _round(getattr(window, name)) for name in ("mean", "p50", "p90", "p99")},
+        }
+    )
+
+
+def _round(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
 
 
 def not_found(why: str = "not found") -> Answer:

@@ -82,7 +82,11 @@ class Teller:
         """What the service is and what it runs on; not found for those who may not see it."""
         if not self._details.visible_to(environ):
             return render.not_found()
-        return render.info(self._about.info(self._report(probe)))
+        report = self._report(probe)
+        members = self._about.info(report)
+        if report.traffic:
+            members["traffic"] = render.describe_traffic(report.traffic)
+        return render.info(members)
 
     def metrics(self, environ: WSGIEnvironment) -> Answer:
         """The same in numbers, for Prometheus; without names for those who may not see details."""

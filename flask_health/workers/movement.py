@@ -12,14 +12,12 @@ from .process import close
 from .records import BEAT, BUCKETS, FOLDER, PROGRESS, REQUESTS, RING
 from .statedir import StateDir
 
-NANO = 1_000_000_000
 
-
-def of_words(words: cabc.Sequence[int]) -> Movement:
+def of_words(words: cabc.Sequence[float]) -> Movement:
     """What the counters of a worker tell. Without a beat nobody knows whether its loop moves."""
     busy = words[REQUESTS] - sum(words[BUCKETS:RING])
-    last = max(words[BEAT], words[PROGRESS]) if words[BEAT] else 0
-    return Movement(max(0, busy), last / NANO)
+    last = max(words[BEAT], words[PROGRESS]) if words[BEAT] else 0.0
+    return Movement(max(0, round(busy)), last)
 
 
 def of_worker(directory: StateDir, marker: Marker) -> Movement | None:
@@ -35,4 +33,4 @@ def of_worker(directory: StateDir, marker: Marker) -> Movement | None:
         return None
     finally:
         close(fd)
-    return of_words(array.array("Q", found)) if len(found) == 8 * RING else None
+    return of_words(array.array("d", found)) if len(found) == 8 * RING else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 import time
 
 from ..model import judge
@@ -158,10 +157,10 @@ def _moved(directory: StateDir, marker: Marker) -> float:
         return 0.0
     finally:
         close(fd)
-    progress, beat = [
-        int.from_bytes(content[8 * word : 8 * word + 8], sys.byteorder) for word in (PROGRESS, BEAT)
-    ]
-    return max(progress, beat) / 1e9 if beat else 0.0
+    if len(content) < 8 * (BEAT + 1):
+        return 0.0
+    words = memoryview(content).cast("d")
+    return max(words[PROGRESS], words[BEAT]) if words[BEAT] else 0.0
 
 
 def find(where: str, environ: cabc.Mapping[str, str], extra: cabc.Iterable[str] = ()) -> list[Boot]:

@@ -9,6 +9,7 @@ lost.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 import typing as t
@@ -22,21 +23,18 @@ log: logging.Logger = logging.getLogger("flask_health")
 
 FOLDER = "records"
 
-BOUNDS = tuple(
-    round(milliseconds * 1_000_000)
-    for milliseconds in (
-        *(1, 2.5, 5, 10, 25, 50, 75, 100, 150, 250, 350, 500, 750),
-        *(1_000, 1_500, 2_500, 5_000, 10_000, 30_000),
-    )
+BOUNDS = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.35, 0.5, 0.75),
+    *(1.0, 1.5, 2.5, 5.0, 10.0, 30.0),
 )
-"""The upper bounds of the latency buckets, in nanoseconds; the last bucket has none."""
+"""The upper bounds of the latency buckets, in seconds; the last bucket has none."""
 
 STARTED, PROGRESS, BEAT = 0, 1, 2
-"""Monotonic times in nanoseconds: of the first count, of the last start or end of a request, of the
-last beat of the serving loop (0: none yet)."""
+"""Seconds on the monotonic clock: when counting began, when a request last began or ended, when the
+serving loop last showed life (0: not yet)."""
 
 REQUESTS, ERRORS, SPENT, BUCKETS = 3, 4, 5, 6
-"""Requests begun, those that failed, nanoseconds spent in those that ended, and how many ended in
+"""Requests that began, those that failed, seconds spent in those that ended, and how many ended in
 each bucket."""
 
 RING = BUCKETS + len(BOUNDS) + 1
@@ -44,14 +42,13 @@ ROW = 1 + RING - REQUESTS
 """A row of the ring: the monotonic time of a snapshot, then all counters as they were."""
 
 ROWS = 62
-EVERY = 5_000_000_000
-"""Nanoseconds between two snapshots: the ring reaches back for more than 5 minutes."""
+EVERY = 5.0
+"""Seconds between two snapshots: the ring reaches back for more than 5 minutes."""
 
-WORDS = RING + ROWS * ROW
-SIZE = 8 * WORDS
+SIZE = 8 * (RING + ROWS * ROW)
 """Bytes of a record."""
 
-NEVER = 2**63
+NEVER = math.inf
 
 MANY = 64
 """Records of dead workers."""
@@ -64,25 +61,26 @@ copies on write may not: a full disk would then kill whoever counts."""
 class Record:
     """What this process counts. In memory of its own at first; `keep` moves it into a file.
 
-    :ivar words: the counters. Replaced when they move: look them up for each change.
-    :ivar due: from when on, in monotonic nanoseconds, who counts shall call `snapshot` first;
+    :ivar words: the counters, and the ring once there is one. Replaced when they move: look them
+        up for each change.
+    :ivar due: from when on, on the monotonic clock, who counts shall call `snapshot` first;
         `NEVER` where a keeper does.
     :ivar shared: whether others can read it.
     :ivar problem: what is wrong with it, for people.
     """
 
     def __init__(self) -> None:
-        self.words: memoryview[int]
-        self.due: int = 0
+        self.words: memoryview[float]
+        self.due: float = 0.0
         self.problem: str = ""
         self.let_go()
         when_forked(self)
 
     def let_go(self) -> None:
         """Begins anew, in memory of its own: what was counted is the parent's."""
-        self.words = memoryview(bytearray(SIZE)).cast("Q")
-        self.words[STARTED] = self.words[PROGRESS] = time.monotonic_ns()
-        self._next = self.due = 0
+        self.words = memoryview(bytearray(8 * RING)).cast("d")
+        self.words[STARTED] = self.words[PROGRESS] = time.monotonic()
+        self._next = self.due = 0.0
         self._inode = -1
         self.shared: bool = False
 
@@ -94,35 +92,36 @@ class Record:
         :param beat: when the serving loop last showed life, on the monotonic clock; 0: not yet.
         """
         self.due = NEVER
-        self.words[BEAT] = round(beat * 1_000_000_000)
-        now = time.monotonic_ns()
+        self.words[BEAT] = beat
+        now = time.monotonic()
         if now < self._next:
             return
-        self.snapshot(now)
         try:
             self._publish(directory)
             _tidy(directory, living, oldest)
             self.problem = ""
         except (OSError, ValueError) as error:
-            problem = (
-                f"cannot keep the records of traffic: {getattr(error, 'strerror', 0) or error}"
-            )
+            why = getattr(error, "strerror", None) or error
+            problem = f"cannot keep the records of traffic: {why}"
             if not self.problem:
                 log.error("%s", problem)
             self.problem = problem
+        self.snapshot(now)
 
-    def snapshot(self, now: int) -> None:
+    def snapshot(self, now: float) -> None:
         """Keeps in the ring what has been counted so far, as it is now and as it was when it last
         changed.
 
-        :param now: monotonic nanoseconds.
+        :param now: on the monotonic clock.
         """
         self._next = now - now % EVERY + EVERY
         if self.due != NEVER:
             self.due = self._next
+        if len(self.words) == RING:
+            self._move(memoryview(bytearray(SIZE)).cast("d"))
         for then in (self.words[PROGRESS], now):
-            at = RING + then // EVERY % ROWS * ROW
-            self.words[at] = 0  # Whoever reads it now must not take the old row for the new one.
+            at = RING + int(then / EVERY) % ROWS * ROW
+            self.words[at] = 0.0  # Whoever reads it now must not take the old row for the new one.
             self.words[at + 1 : at + ROW] = self.words[REQUESTS:RING]
             self.words[at] = then
 
@@ -135,10 +134,11 @@ class Record:
         except OSError:
             self.shared = False  # Not there yet, or taken away.
         if not self.shared:
-            self._move(directory, name)
+            self._map(directory, name)
             self.shared = True
 
-    def _move(self, directory: StateDir, name: str) -> None:
+    def _map(self, directory: StateDir, name: str) -> None:
+        """Makes the file of this record, and counts there."""
         import mmap
 
         if name.endswith(".0") or not hasattr(os, "posix_fallocate"):
@@ -151,8 +151,8 @@ class Record:
             found = os.fstat(fd)
             if not _keeps_room(found.st_dev):
                 raise OSError("a full disk would end this worker; use a tmpfs for shared state")
-            new = memoryview(mmap.mmap(fd, SIZE)).cast("Q")
-            new[:] = self.words
+            new = memoryview(mmap.mmap(fd, SIZE)).cast("d")
+            new[: len(self.words)] = self.words  # So that nobody finds it empty.
             directory.rename(temporary, name)
         except OSError:
             directory.remove(temporary)
@@ -160,8 +160,13 @@ class Record:
         finally:
             close(fd)  # The mapping stays.
         self._inode = found.st_ino
+        self._move(new)
+
+    def _move(self, new: memoryview[float]) -> None:
+        """Counts somewhere else from now on."""
+        length = len(self.words)
         # Nobody counts between these two: there is no call.
-        new[:] = self.words
+        new[:length] = self.words
         self.words = new
 
 

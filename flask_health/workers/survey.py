@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import functools
 import time
 import typing as t
 
@@ -19,6 +20,7 @@ from .verdict import Verdict
 
 if t.TYPE_CHECKING:
     from ..model.fleet import FleetReport
+    from ..model.traffic import Traffic
 
 
 def survey(gate: Gate, verdict: Verdict, probe: str, fleet: FleetReport | None = None) -> Report:
@@ -51,12 +53,21 @@ def survey(gate: Gate, verdict: Verdict, probe: str, fleet: FleetReport | None =
         steps=tuple(_describe(p) for p in gate.setup.steps) if gate.setup else (),
         notes=tuple(_notes(gate, runner, fleet)),
         fleet=fleet,
+        read_traffic=functools.partial(_traffic, gate),
     )
+
+
+def _traffic(gate: Gate) -> Traffic | None:
+    from .tally import tell  # Here: most reports are of a word.
+
+    return tell(gate.presence.directory if gate.presence else None, gate.record)
 
 
 def _notes(gate: Gate, runner: Runner | None, fleet: FleetReport | None) -> cabc.Iterator[str]:
     """What is wrong with our own means."""
     yield from gate.notes
+    if gate.record.problem:
+        yield gate.record.problem
     if runner and runner.problem:
         yield runner.problem
     if fleet and fleet.problem:

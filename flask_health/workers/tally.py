@@ -12,24 +12,31 @@ from __future__ import annotations
 import array
 import collections.abc as cabc
 import json
-import math
+import logging
 import os
 import time
 import typing as t
+import weakref
 
 from ..model import traffic
-from ..model.traffic import Counts, Series, Traffic
+from ..model.traffic import Series, Traffic
 from . import records
 from .process import close, is_alive
 from .records import BEAT, BOUNDS, BUCKETS, EVERY, FOLDER, PROGRESS, REQUESTS, RING, STARTED
 from .statedir import StateDir
+
+log: logging.Logger = logging.getLogger("flask_health")
 
 TOTAL = f"{FOLDER}/total"
 LOCK = f"{FOLDER}/lock"
 READINGS = 5
 """How often all is read again because records were folded meanwhile."""
 
-NANO = 1_000_000_000
+REMEMBERED = 1.0
+"""Seconds that what was told is told again."""
+
+MOMENT = 1e-6
+"""Seconds from the last snapshot to now, at least."""
 
 
 class Reading(t.NamedTuple):
@@ -42,7 +49,7 @@ class Reading(t.NamedTuple):
     pid: int
     start: int
     alive: bool
-    words: cabc.Sequence[int]
+    words: cabc.Sequence[float]
 
     @property
     def name(self) -> str:
@@ -53,31 +60,31 @@ class Reading(t.NamedTuple):
     def in_flight(self) -> int:
         """Requests that have begun and not ended: none in a dead worker."""
         running = self.words[REQUESTS] - sum(self.words[BUCKETS:RING])
-        return max(0, running) if self.alive else 0
+        return max(0, round(running)) if self.alive else 0
 
     @property
     def progress(self) -> float:
         """When a request last began or ended, else when counting began, on the monotonic clock."""
-        return self.words[PROGRESS] / NANO
+        return self.words[PROGRESS]
 
     @property
     def beat(self) -> float:
         """When its serving loop last showed life, as far as its keeper saw, on the monotonic clock;
         0: it has not yet, or it is not known.
         """
-        return self.words[BEAT] / NANO
+        return self.words[BEAT]
 
     @property
     def series(self) -> Series:
         """Its counters over time."""
         words, started = self.words, self.words[STARTED]
-        points = {started: (0,) * (RING - REQUESTS)}
-        for at in range(RING, records.WORDS, records.ROW):
+        points = {started: (0.0,) * (RING - REQUESTS)}
+        for at in range(RING, len(words), records.ROW):
             if words[at] > started:
                 points[words[at]] = tuple(words[at + 1 : at + records.ROW])
-        last = max(words[PROGRESS], *points) + 1
+        last = max(words[PROGRESS], *points) + MOMENT
         points[last] = tuple(words[REQUESTS:RING])
-        return Series(tuple((then / NANO, points[then]) for then in sorted(points)))
+        return Series(tuple((then, points[then]) for then in sorted(points)))
 
 
 class Total(t.NamedTuple):
@@ -106,8 +113,31 @@ def read(directory: StateDir) -> tuple[Total, list[Reading]]:
     return total, found
 
 
+_told: weakref.WeakKeyDictionary[records.Record, tuple[float, Traffic | None]]
+_told = weakref.WeakKeyDictionary()
+
+
+def tell(directory: StateDir | None, record: records.Record) -> Traffic | None:
+    """The traffic of a server, at most a second old; None when it cannot be read.
+
+    :param record: that of this process.
+    """
+    told = _told.get(record)
+    now = time.monotonic()
+    if told and now < told[0]:
+        return told[1]
+    traffic = None
+    try:
+        traffic = survey(directory, record)
+    except (OSError, ValueError) as error:
+        if told is None or told[1]:
+            log.error("cannot read the records of traffic: %s", error)
+    _told[record] = now + REMEMBERED, traffic
+    return traffic
+
+
 def survey(directory: StateDir | None, record: records.Record) -> Traffic:
-    """The traffic of a server.
+    """The traffic of a server, now.
 
     :param directory: where its workers share their records; None: there is one process.
     :param record: that of this process: read from memory when others cannot read it.
@@ -115,7 +145,7 @@ def survey(directory: StateDir | None, record: records.Record) -> Traffic:
     """
     total, found = read(directory) if directory else (Total(), [])
     if directory is None or not record.shared:
-        words = array.array("Q", record.words.tobytes())
+        words = array.array("d", record.words.tobytes())
         found.append(Reading(os.getpid(), 0, True, words))
     return measure(total, found)
 
@@ -125,7 +155,7 @@ def measure(total: Total, found: cabc.Sequence[Reading]) -> Traffic:
     series = [total.series] if total.series else []
     series += [reading.series for reading in found]
     in_flight = sum(reading.in_flight for reading in found)
-    return traffic.measure(series, in_flight, time.monotonic(), [b / NANO for b in BOUNDS])
+    return traffic.measure(series, in_flight, time.monotonic(), BOUNDS)
 
 
 def fold(directory: StateDir) -> None:
@@ -145,28 +175,24 @@ def fold(directory: StateDir) -> None:
         if dead:
             names = [reading.name for reading in dead]
             series = [*([total.series] if total.series else []), *(r.series for r in dead)]
-            directory.write(TOTAL, _text(names, merge(series, time.monotonic_ns())))
+            directory.write(TOTAL, _text(names, merge(series, time.monotonic())))
             for name in names:
                 directory.remove(f"{FOLDER}/{name}")
     finally:
         claim.let_go()
 
 
-def merge(series: cabc.Sequence[Series], now: int) -> Series:
+def merge(series: cabc.Sequence[Series], now: float) -> Series:
     """Several of them as one, with a point for each row of a record's ring.
 
-    :param now: monotonic nanoseconds.
+    :param now: on the monotonic clock.
     """
     began = min(s.points[0][0] for s in series)
-    slot = now // EVERY
-    times = [n * EVERY / NANO for n in range(slot - records.ROWS + 1, slot + 1)]
-    times = [began, *(then for then in times if then > began)]
-    points = [(then, _whole(traffic.total(s.at(then) for s in series))) for then in times]
-    return Series((*points, (now / NANO, _whole(traffic.total(s.last for s in series)))))
-
-
-def _whole(counts: cabc.Iterable[float]) -> Counts:
-    return tuple(map(math.floor, counts))
+    slot = int(now / EVERY)
+    times = [n * EVERY for n in range(slot - records.ROWS + 1, slot + 1)]
+    times = [began, *(then for then in times if began < then < now)]
+    points = [(then, tuple(traffic.total(s.at(then) for s in series))) for then in times]
+    return Series((*points, (now, tuple(traffic.total(s.last for s in series)))))
 
 
 def _text(folded: list[str], series: Series) -> str:
@@ -207,7 +233,7 @@ def _record(directory: StateDir, name: str) -> Reading | None:
         close(fd)
     if len(content) < records.SIZE:
         return None
-    return Reading(int(pid), int(start), alive, array.array("Q", content))
+    return Reading(int(pid), int(start), alive, array.array("d", content))
 
 
 def _left_behind(name: str) -> bool:
