@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from flask_health.model.server import WorkerState
+from flask_health.model.server import TOLD, WorkerState
 from flask_health.workers.presence import Presence, appear
 from flask_health.workers.server import Role, Server
 from support.environment import environment
@@ -39,9 +39,10 @@ class Actor:
         assert reply == "done\n", f"{what} in {self.pid}: {reply!r}"
 
     def say(self, state: str) -> None:
-        """Have it publish a state."""
+        """Have it publish a state; one that was told to stop says nothing but that."""
         self.do("say", state=state)
-        self.state = state
+        if self.state not in TOLD or state in TOLD:
+            self.state = state
 
     def kill(self) -> None:
         """Kill it, and wait until the kernel has forgotten it."""
