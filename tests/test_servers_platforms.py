@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import shell
 from support.environment import APPS, environment
 from support.gunicorn import Serve
 from support.servers import Served, command
@@ -100,3 +101,24 @@ def test_gunicorn_without_proc(serve: Serve, tmp_path: Path) -> None:
     server.has_markers(2)
     assert replacement
     assert server.answers(200).answer == OK
+
+
+@pytest.mark.parametrize("platform", ["windows", "macos"])
+def test_the_command_line(serve: Serve, tmp_path: Path, platform: str) -> None:
+    """A URL can be checked everywhere; a state directory, where there is one."""
+    server = serve(workers=2, env=without("macos", tmp_path / "server0"))
+    server.answers(200)
+    lacking = without(platform, tmp_path)
+    asked = shell.run(tmp_path, "check", f":{server.address}", env=lacking)
+    assert (asked.returncode, asked.stderr) == (0, "")
+    found = shell.run(tmp_path, "check", "--state", str(server.state), env=lacking)
+    if platform == "macos":
+        assert found.stdout == f"ok: 2 of 2 workers serve (master {server.pid})\n"
+        status = shell.run(tmp_path, "status", "--state", str(server.state), env=lacking)
+        assert (status.returncode, status.stdout.partition("\n")[0]) == (
+            0,
+            "ok: 2 of 2 workers serve",
+        )
+    else:
+        assert found.returncode == 3
+        assert "this platform shares no state between processes: give a URL" in found.stderr
