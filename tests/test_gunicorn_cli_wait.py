@@ -116,6 +116,20 @@ def test_it_gives_up_in_time_and_shows_the_last_state(serve: Serve, home: Path) 
     assert (nobody.returncode, nobody.stdout.count("unreachable: not ready within 0.5 s")) == (1, 1)
 
 
+def test_with_the_token_http_tells_as_much(serve: Serve, home: Path) -> None:
+    """Any worker knows how far the others are."""
+    env = {"FLASK_HEALTH_TOKEN": "geheim"}
+    server = serve("slow:app", home=home, stage=Stage(home / "stage", "wait"), env=env)
+    eventually(lambda: len(server.stage.pids("started")) == 3)
+    words = ("wait", f":{server.address}", "--timeout", "1.5")
+    done = shell.run(home, *words, env=env)
+    assert done.returncode == 1
+    assert all(f"worker {pid}" in done.stdout for pid in server.workers())
+    last = done.stdout[done.stdout.rindex("not ready within 1.5 s") :]
+    assert last.count("load             running  [##########----------]  50% part 1 of 2") == 3
+    assert "worker" not in shell.run(home, *words).stdout
+
+
 def test_a_failing_step_is_shown(serve: Serve, home: Path) -> None:
     """With its reason."""
     server = serve("slow:app", home=home, stage=Stage(home / "stage", "raise"))

@@ -51,6 +51,7 @@ class Report:
     :ivar movements: by pid, how many requests a worker has under way, and for how many seconds it
         has been stalled, None when it is not.
     :ivar steps: the setup steps of the worker that answers.
+    :ivar setups: by pid, the steps of each worker whose setup has not finished.
     :ivar notes: what is wrong with this extension's own means, for people.
     :ivar fleet: what this server knows of its fleet; None where it has none.
     :ivar read_traffic: reads the traffic.
@@ -68,6 +69,7 @@ class Report:
     workers: tuple[Marker, ...] = ()
     movements: cabc.Mapping[int, tuple[int, float | None]] = dataclasses.field(default_factory=dict)
     steps: tuple[StepReport, ...] = ()
+    setups: cabc.Mapping[int, tuple[StepReport, ...]] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     fleet: FleetReport | None = None
     read_traffic: cabc.Callable[[], Traffic | None] = dataclasses.field(

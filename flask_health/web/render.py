@@ -223,6 +223,7 @@ def _describe_worker(report: Report, marker: Marker) -> dict[str, t.Any]:
         "state": str(marker.state),
         "busy": busy,
         "stalled": None if stalled is None else round(stalled, 1),
+        "steps": [_present(vars(step)) for step in report.setups.get(marker.pid, ())] or None,
     }
     return _present(members)
 

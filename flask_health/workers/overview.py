@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 import typing as t
 
@@ -11,16 +9,12 @@ from ..model.report import Report, StepReport
 from . import orders
 from .board import Transition
 from .gate import Gate
-from .statedir import StateDir, progress_of
 from .survey import survey
 from .trail import Run
 from .verdict import Verdict
 
 if t.TYPE_CHECKING:
     from ..model.fleet import FleetReport
-
-FIELDS = ("name", "scope", "state", "fraction", "note", "error")
-"""What is read of a step that another worker tells of."""
 
 
 class Overview(t.NamedTuple):
@@ -52,27 +46,7 @@ def overview(gate: Gate, verdict: Verdict, fleet: FleetReport | None = None) -> 
         report=report,
         ordered=orders.reason(gate),
         probes={probe: verdict.good(probe) for probe in ("live", "ready", "startup")},
-        setups=_setups(gate, report),
+        setups=dict(report.setups),
         transitions=runner.transitions() if runner else [],
         runs=runner.trail.shown(runner.checks, runner.leads) if runner else {},
     )
-
-
-def _setups(gate: Gate, report: Report) -> dict[int, tuple[StepReport, ...]]:
-    """What each worker tells of its steps while they are not all done; of its own it knows."""
-    found: dict[int, tuple[StepReport, ...]] = {}
-    for marker in report.workers:
-        if gate.presence and not marker.state.serves and marker.pid != os.getpid():
-            found[marker.pid] = _told(gate.presence.directory, marker.pid)
-    if not gate.local.is_set():
-        found[os.getpid()] = report.steps
-    return found
-
-
-def _told(directory: StateDir, pid: int) -> tuple[StepReport, ...]:
-    """The steps that another worker tells of; none when it has not begun, or has finished."""
-    try:
-        steps = json.loads(directory.read(progress_of(pid)))["steps"]
-        return tuple(StepReport(**{key: step[key] for key in FIELDS}) for step in steps)
-    except (KeyError, TypeError, ValueError):
-        return ()

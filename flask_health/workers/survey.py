@@ -15,6 +15,7 @@ from . import orders
 from .gate import Gate
 from .movement import of_worker
 from .runner import Runner
+from .setups import setups
 from .steps import Progress
 from .verdict import Verdict
 
@@ -38,6 +39,8 @@ def survey(gate: Gate, verdict: Verdict, probe: str, fleet: FleetReport | None =
     results = tuple(runner.results(probe)) if runner else ()
     status = worst([server, aggregate(probe, results)]) if good else Status.FAIL
     census = gate.census
+    workers = census.markers if census else ()
+    steps = tuple(_describe(p) for p in gate.setup.steps) if gate.setup else ()
     return Report(
         probe=probe,
         # The code is the verdict's: what has changed since then shows in the next answer.
@@ -48,9 +51,10 @@ def survey(gate: Gate, verdict: Verdict, probe: str, fleet: FleetReport | None =
         state=gate.presence.directory.path if gate.presence else "local",
         expected=census.expected if census else 1,
         results=results,
-        workers=census.markers if census else (),
+        workers=workers,
         movements=_movements(gate),
-        steps=tuple(_describe(p) for p in gate.setup.steps) if gate.setup else (),
+        steps=steps,
+        setups=setups(gate, workers, steps),
         notes=tuple(_notes(gate, runner, fleet)),
         fleet=fleet,
         read_traffic=functools.partial(_traffic, gate),
