@@ -479,6 +479,7 @@ def _answers(number: int) -> bool:
         return False
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_of_user_code_keeps_nothing_open(serve: Serve) -> None:
     """A process that the app forks holds neither the port nor a connection."""
     service = serve().start()

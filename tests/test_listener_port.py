@@ -308,6 +308,7 @@ def test_without_a_state_directory_each_tries() -> None:
         successor.bind(("127.0.0.1", number))
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_holds_nothing(server: Server) -> None:
     """It outlives its parent, and the port is free all the same."""
     first = server.add().turn()

@@ -139,7 +139,8 @@ class Listener:
         if self.port.socket:
             self._accept(self.port.socket, now)
         self.port.leave()
-        for number in list(self._exchanges):
+        for number, exchange in list(self._exchanges.items()):
+            exchange.go_on(now)
             self._close(number)
 
     def _accept_if_it_is_time(self, ready: cabc.Collection[int], now: float) -> None:
