@@ -31,6 +31,7 @@ FIGURES = {
     "hanging": "what a dependency that hangs does to probes and other requests",
     "drain": "what stopping and restarting costs",
     "runs": "how often the workers of a server run a check",
+    "fleet": "what a fleet costs its Redis, and how fast it learns",
     "outage": "how soon a dead dependency shows in every worker",
     "saturated": "whether probes are answered while every worker is busy",
     "idle": "what the second port costs while nobody asks",

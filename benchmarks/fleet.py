@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from flask_health.fleet.keys import Keys
+from flask_health.fleet.member import PERIOD
 from flask_health.fleet.scripts import BEAT
 
 from .measure import Line, alternate, at_least, at_most
@@ -127,12 +128,12 @@ async def _grow(redis: Store, servers: int, seconds: float) -> Cost:
     await asyncio.sleep(seconds)
     after, lasted = await _used(asked), time.monotonic() - began
     memory = float((await _info(asked, "memory"))["used_memory"])
-    failing, line = members[0], lines[0]
-    tasks[0].cancel()
-    await asyncio.gather(tasks[0], return_exceptions=True)
     changed = time.monotonic()
-    await failing.fail(line)
+    members[0].fail()
     while any(member.saw_failure is None for member in members):
+        ended = [task for task in tasks if task.done()]
+        if ended:
+            await ended[0]  # Raises what it has ended with.
         await asyncio.sleep(0.01)
     learnt = max(member.saw_failure or 0.0 for member in members) - changed
     for task in tasks:
@@ -162,7 +163,8 @@ async def _info(asked: Connection, section: str) -> Mapping[str, str]:
 
 def _lines(cost: Cost) -> list[Line]:
     fleet = f"{cost.servers} servers"
-    note = f"{cost.commands * cost.servers:.0f} commands/s in all"
+    pace = cost.commands * PERIOD * 0.9
+    note = f"{cost.commands * cost.servers:.0f} commands/s in all, {pace:.0%} of the pace"
     sent = f"{cost.size * cost.servers / 1024:.0f} KiB/s in all"
     lines = [
         at_most("fleet", f"{fleet}: commands", cost.commands, "/s", COMMANDS_LIMIT, note),

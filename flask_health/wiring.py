@@ -33,6 +33,7 @@ if t.TYPE_CHECKING:
     from .model.fleet import FleetReport
     from .model.measures import Measures
     from .model.report import Report
+    from .model.traffic import Traffic
     from .web.about import About
     from .web.details import TokenDetails
     from .web.early import Early
@@ -231,7 +232,13 @@ class Wired(Checks):
         def leads() -> bool:
             return verdict.runner.leads if verdict.runner else gate.local.is_set()
 
-        self.member = Member(options, gate, checks, lambda: self.report("health"), leads)
+        def traffic() -> Traffic | None:
+            from .workers.measuring import count
+
+            return count(gate)
+
+        report = functools.partial(self.report, "health")
+        self.member = Member(options, gate, checks, report, leads, traffic)
         return self.member
 
     def _run_in_fleet(self, *args: t.Any) -> bool:

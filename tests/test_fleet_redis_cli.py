@@ -50,7 +50,7 @@ def test_it_shows_the_fleet(fleet: Fleet, tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0] == "shop: ready: 3 of 3 servers ready"
     assert lines[1].startswith("release 1.1")
-    assert lines[1].endswith("1 servers, 1 ready, rolling out")
+    assert lines[1].endswith("1 in all, 1 ready, rolling out")
     assert sum(line.endswith("pass open  1.0") for line in lines) == 2
     (head,) = (n for n, line in enumerate(lines) if line.startswith("SERVER"))
     rows = [line.split() for line in lines[head + 1 : head + 4]]

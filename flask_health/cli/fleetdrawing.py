@@ -24,7 +24,10 @@ def report(shown: Members, terminal: Terminal) -> list[str]:
     for check, failing in shown.get("failing", {}).items():
         lines.append(f"check {check} fails on {failing} of {servers['total']} servers")
     rows = [_row(server) for server in shown["list"]["servers"]]
-    lines += ["", *table(("SERVER", "STATUS", "RELEASE", "WORKERS", "SINCE", ""), rows, terminal)]
+    lines += [
+        "",
+        *table(("SERVER", "STATUS", "RELEASE", "WORKERS", "RATE", "SINCE", ""), rows, terminal),
+    ]
     missing = shown["list"]["total"] - shown["list"]["listed"]
     if missing > 0:
         lines.append(f"and {missing} more")
@@ -35,7 +38,7 @@ def report(shown: Members, terminal: Terminal) -> list[str]:
 def _release(release: Members, new: str | None) -> str:
     share = bar(release["servers"] and release["share"])
     rolling = ", rolling out" if release["release"] == new else ""
-    told = f"{release['servers']} servers, {release['ready']} ready{rolling}"
+    told = f"{release['servers']} in all, {release['ready']} ready{rolling}"
     return f"release {release['release']:12} {share} {told}"
 
 
@@ -49,9 +52,14 @@ def _row(server: Members) -> list[str]:
         _state(server),
         server["release"],
         f"{workers.get('ready', '?')}/{workers.get('expected', '?')}",
+        _rate(server.get("traffic", {})),
         span(server["age"]),
         "; ".join(why),
     ]
+
+
+def _rate(traffic: Members) -> str:
+    return f"{traffic['rate']:.1f}/s" if traffic.get("rate") else ""
 
 
 def _state(server: Members) -> str:

@@ -34,6 +34,7 @@ from .view import NOTE, View, from_note, read_changes, to_note
 
 if t.TYPE_CHECKING:
     from ..model.check import Check
+    from ..model.traffic import Traffic
     from ..workers.gate import Gate
     from ..workers.presence import Presence
     from ..workers.statedir import Lock
@@ -80,7 +81,8 @@ class Member:
     """This server in its fleet, as one of its workers sees it.
 
     :param report: the report of `health` now.
-    :param leads: whether this worker runs the checks of its server; None before any does.
+    :param leads: whether this worker runs the checks of its server.
+    :param traffic: the requests of its server, where they are counted.
     :ivar steps: runs setup steps once for all servers.
     :ivar sharing: runs checks once for all servers.
     :ivar listing: all servers one by one.
@@ -93,6 +95,7 @@ class Member:
         checks: cabc.Sequence[Check],
         report: cabc.Callable[[], Report],
         leads: cabc.Callable[[], bool],
+        traffic: cabc.Callable[[], Traffic | None],
     ) -> None:
         self.options = options
         self.keys: Keys = Keys(options.service)
@@ -103,6 +106,7 @@ class Member:
         self._gate = gate
         self._report = report
         self._leads = leads
+        self._traffic = traffic
         self._woken = threading.Event()
         self._hasty = False
         self._left = False
@@ -190,7 +194,8 @@ class Member:
         return TICK
 
     def _beat_if_due(self, now: float) -> None:
-        summary = summarize(self._report(), self.options.release)
+        report = self._report()
+        summary = summarize(report, self.options.release)
         known = self._told
         news = known is None or (summary.contribution, summary.state) != (
             known.contribution,
@@ -202,6 +207,7 @@ class Member:
         if now < self._due:
             return
         self._last, self._hasty = now, False
+        summary = summarize(report, self.options.release, self._traffic())
         try:
             self._beat(summary, now)
             self._due = now + self._period * self._random.uniform(0.8, 1.0)

@@ -34,6 +34,7 @@ class Sharing(Abroad):
         self._lock = threading.Lock()
         self._bases: dict[str, str] = {}
         self._gives: dict[str, tuple[str, History, float]] = {}
+        self._offered: dict[str, tuple[str, History, float]] = {}
         self._news: dict[str, History] = {}
         self._ordered: dict[str, float] = {}
         self._alone_since: float | None = time.monotonic()
@@ -84,6 +85,7 @@ class Sharing(Abroad):
         if not self._checks:
             return ""
         with self._lock:
+            self._offered = dict(self._gives)
             gives = [
                 [name, base, encode(history), _ms(max(0.0, due_in))]
                 for name, (base, history, due_in) in self._gives.items()
@@ -108,7 +110,9 @@ class Sharing(Abroad):
         """
         leases = {check.name: check.timeout + LEASE_MARGIN for check in self._checks}
         with self._lock:
-            self._gives.clear()
+            for name, given in self._offered.items():
+                if self._gives.get(name) is given:  # Else there is a newer one.
+                    del self._gives[name]
             self._alone_since = None
             for name, base, text in results:
                 history = decode(text, int(base), at, now)

@@ -10,6 +10,9 @@ from ..model.report import Report
 from ..model.status import Status
 from .keys import plain
 
+if t.TYPE_CHECKING:
+    from ..model.traffic import Traffic
+
 MOST_CHECKS = 10
 """Checks that are not pass of which a server tells, and the characters of each reason."""
 MOST_WORDS = 100
@@ -29,10 +32,11 @@ class Summary:
     state: str
 
 
-def summarize(report: Report, release: str) -> Summary:
+def summarize(report: Report, release: str, traffic: Traffic | None = None) -> Summary:
     """What a server tells.
 
     :param report: of the probe `health`.
+    :param traffic: its requests, where they are counted.
     """
     release = plain(release)
     ready = report.status is not Status.FAIL
@@ -45,11 +49,13 @@ def summarize(report: Report, release: str) -> Summary:
         for result in report.results
         if result.check.panic and result.status is Status.FAIL and result.time is not None
     ]
-    return Summary("\n".join(fields), _report(report, ready), f"{report.status} {report.gate}")
+    told = _report(report, ready, traffic)
+    return Summary("\n".join(fields), told, f"{report.status} {report.gate}")
 
 
-def _report(report: Report, ready: bool) -> str:
-    wrong = [result for result in report.results if result.status is not Status.PASS]
+def _report(report: Report, ready: bool, traffic: Traffic | None) -> str:
+    ran = [result for result in report.results if result.time is not None]
+    wrong = [result for result in ran if result.status is not Status.PASS]
     members: dict[str, t.Any] = {
         "status": str(report.status),
         "ready": ready,
@@ -66,4 +72,15 @@ def _report(report: Report, ready: bool) -> str:
             for result in wrong[:MOST_CHECKS]
         },
     }
+    if traffic:
+        members["traffic"] = _traffic(traffic)
     return json.dumps({k: v for k, v in members.items() if v != ""}, separators=(",", ":"))
+
+
+def _traffic(traffic: Traffic) -> dict[str, float]:
+    """The last minute: requests a second, the share of errors, seconds of the slowest hundredth."""
+    window = traffic.windows["1m"]
+    found = {"rate": round(window.rate, 2), "errors": round(window.errors, 4)}
+    if window.p99 is not None:
+        found["p99"] = round(window.p99, 4)
+    return found | {"inFlight": traffic.in_flight}

@@ -6,6 +6,7 @@ import collections
 import typing as t
 
 from ..model.fleet import Aggregate, FleetReport
+from . import figures
 from .pages import Pages
 
 if t.TYPE_CHECKING:
@@ -81,12 +82,16 @@ def _releases(fleet: FleetReport) -> list[Cells]:
     return [
         {
             "name": release.name,
-            "told": f"{release.servers} servers, {release.ready} ready",
+            "told": f"{_count(release.servers)}, {release.ready} ready",
             "percent": round(100 * release.servers / max(1, seen.servers)),
             "tone": "pass" if release.ready == release.servers else "wait",
         }
         for release in seen.releases
     ]
+
+
+def _count(servers: int) -> str:
+    return f"{servers} server{'' if servers == 1 else 's'}"
 
 
 def _rollout(fleet: FleetReport) -> str:
@@ -125,9 +130,22 @@ def _server(row: Row, own: str) -> Cells:
         "tone": _tone(row),
         "reason": "; ".join(reasons),
         "workers": f"{workers.get('ready', 0)} of {workers.get('expected', 0)}",
+        "traffic": _traffic(row.told.get("traffic", {})),
         "since": row.since,
         "born": row.born,
     }
+
+
+def _traffic(told: Cells) -> str:
+    """The last minute of a server, as far as there was anything."""
+    if not told.get("rate"):
+        return figures.UNKNOWN
+    parts = [figures.rate(told["rate"])]
+    if told.get("errors"):
+        parts.append(f"{figures.share(told['errors'])} errors")
+    if "p99" in told:
+        parts.append(f"p99 {figures.duration(told['p99'])}")
+    return ", ".join(parts)
 
 
 def _state(row: Row) -> str:
@@ -145,7 +163,7 @@ def _change(change: Cells) -> Cells:
     step, state = change.get("step"), str(change.get("state", ""))
     status, _, gate = state.partition(" ")
     if step:
-        told = f"step {step}: {state}"
+        told = state
         tone = {"done": "pass", "failed": "fail", "given up": "fail"}.get(state, "wait")
     elif state == "gone":
         told, tone = "gone", "wait"
@@ -156,7 +174,7 @@ def _change(change: Cells) -> Cells:
     return {
         "time": change["time"],
         "server": change.get("server", ""),
-        "release": change.get("release", ""),
+        "about": f"step {step}" if step else change.get("release", ""),
         "told": told,
         "tone": tone,
         "shape": shape,

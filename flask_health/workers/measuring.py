@@ -31,13 +31,13 @@ def measure(gate: Gate, verdict: Verdict, fleet: FleetReport | None = None) -> M
         results=tuple(shared),
         probes={probe: verdict.good(probe) for probe in ("live", "ready", "startup")},
         transitions=runner.transition_counts() if runner else {},
-        traffic=_count(gate),
+        traffic=count(gate),
         draining=census.draining if census else DRAIN in gate.orders,
         paused=census.paused if census else PAUSE in gate.orders,
     )
 
 
-def _count(gate: Gate) -> Traffic | None:
+def count(gate: Gate) -> Traffic | None:
     """The traffic now. Not as it was remembered: the next scrape reaches another worker, and would
     see a counter go down. Nor with what this worker alone can read.
     """
