@@ -21,6 +21,9 @@ def told(name, line):
     with open(path, "a") as fact:
         fact.write(f"{line}\\n")
 
+def on_starting(server):
+    told("on_starting", server.pid)
+
 def when_ready(server):
     told("when_ready", server.pid)
 
@@ -64,7 +67,7 @@ def test_hooks_of_the_file_are_kept(serve: Serve) -> None:
     server.answers(200)
     first = server.workers()
     stage = server.stage
-    assert stage.pids("when_ready") == [server.pid]
+    assert stage.pids("on_starting") == stage.pids("when_ready") == [server.pid]
     assert stage.facts("nworkers_changed") == ["3 None"]
     assert sorted(stage.pids("post_worker_init")) == sorted(first)
     server.kill(first[0])
