@@ -22,7 +22,7 @@ from ..model import traffic
 from ..model.traffic import Series, Traffic
 from . import records
 from .process import close, is_alive
-from .records import BEAT, BOUNDS, BUCKETS, EVERY, FOLDER, PROGRESS, REQUESTS, RING, STARTED
+from .records import BEAT, BOUNDS, BUCKETS, EVERY, FOLDER, PROGRESS, REQUESTS, RING, SPENT, STARTED
 from .statedir import StateDir
 
 log: logging.Logger = logging.getLogger("flask_health")
@@ -34,6 +34,11 @@ READINGS = 5
 
 REMEMBERED = 1.0
 """Seconds that what was told is told again."""
+
+GRAIN = 2.0**-24
+"""Seconds, 60 billionths: the time spent is told in multiples of it. Sums of these are exact;
+others would depend on their order, and a total could shrink when records are folded.
+"""
 
 MOMENT = 1e-6
 """Seconds from the last snapshot to now, at least."""
@@ -83,7 +88,9 @@ class Reading(t.NamedTuple):
             if words[at] > started:
                 points[words[at]] = tuple(words[at + 1 : at + records.ROW])
         last = max(words[PROGRESS], *points) + MOMENT
-        points[last] = tuple(words[REQUESTS:RING])
+        counts = list(words[REQUESTS:RING])
+        counts[SPENT - REQUESTS] = words[SPENT] // GRAIN * GRAIN
+        points[last] = tuple(counts)
         return Series(tuple((then, points[then]) for then in sorted(points)))
 
 
