@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
@@ -24,6 +25,7 @@ from support.waiting import eventually
 
 OK, NOT_READY = (200, "ok"), (503, "not ready")
 NOBODY = 65534
+INSTALL = "from flask_health.gunicorn import install\ninstall(globals())\n"
 
 
 @pytest.mark.skipif(not can_unshare("--mount"), reason=f"needs root and: {NAMESPACES.apt_get}")
@@ -44,6 +46,32 @@ def test_workers_of_another_user(serve: Serve, tmp_path: Path, preload: tuple[st
     assert (found.st_uid, found.st_mode & 0o777) == (NOBODY, 0o700)
     assert len(list(component.glob("v1-*/worker.*.ready"))) == 3
     assert not statedir.ours(server.state).exists()
+
+
+@pytest.mark.skipif(not can_unshare("--mount"), reason=f"needs root and: {NAMESPACES.apt_get}")
+@pytest.mark.parametrize("config", ["", INSTALL], ids=["", "installed"])
+def test_a_root_master_drains(serve: Serve, tmp_path: Path, config: str) -> None:
+    """Its workers may not see what it has open; an installed one may write in their directory."""
+    package = Path(statedir.__file__).parents[2]
+    home = tmp_path / "server"
+    home.mkdir()
+    env = environment(home)
+    more = env["PYTHONPATH"].split(os.pathsep)
+    wrapper = public(home, sys.prefix, sys.base_prefix, package, *more)
+    options = ("--user", str(NOBODY), "--graceful-timeout", "30")
+    delay = {"FLASK_HEALTH_DRAIN_DELAY": 3}
+    server = serve(
+        "served:app", *options, home=home, wrapper=wrapper, tidy=False, config=config, env=delay
+    )
+    server.answers(200)
+    with server.load() as load:
+        eventually(load.pids, lambda pids: len(pids) == 3)
+        began = time.monotonic()
+        server.signal(signal.SIGTERM)
+        server.answers(503, within=2.5)
+        assert server.wait() == 0
+    lost = next(seen for seen in load.since(began) if seen.code != 200)
+    assert lost.at - began >= 3.0
 
 
 if int(version("gunicorn").partition(".")[0]) >= 25:
