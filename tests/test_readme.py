@@ -94,7 +94,7 @@ def test_the_example_answers_what_is_shown(serve: Serve, example: Path) -> None:
     during, after, _ = blocks("console")
     server = serve("app:app", workers=4, home=example)
     answers_as_shown(server, during)
-    server.answers(200)
+    server.answers(200, within=90.0)
     answers_as_shown(server, after)
 
 
