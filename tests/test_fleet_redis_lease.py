@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from flask_health.fleet.store import Store
 from flask_health.workers.steps import TAKEOVERS
 
 KEYS = Keys("shop")
+ROUNDS = int(os.environ.get("FLASK_HEALTH_ROUNDS", "1"))
 STEP = KEYS.step("1.0", "migrate")
 
 
@@ -202,7 +204,7 @@ def test_leases_hold_in_any_order(server: Redis) -> None:
     run_state_machine_as_test(
         Leases,
         settings=settings(
-            max_examples=40,
+            max_examples=40 * ROUNDS,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -283,6 +285,28 @@ def test_a_check_that_fails_on_too_many_is_only_warned_of(
 def edges(caplog: pytest.LogCaptureFixture, beginning: str) -> int:
     """How many lines of the log begin so."""
     return sum(record.getMessage().startswith(beginning) for record in caplog.records)
+
+
+def test_panic_is_told_in_numbers(server: Redis) -> None:
+    """With what led to it; every series has a row on the page of the metrics."""
+    told = Told(ConnectionError("down"))
+    config: Any = {"HEALTH_FLEET_PANIC": 0.5, "HEALTH_FLEET_PANIC_MIN": 2}
+    with Fleet(server.url, register_panicking(told), **config) as fleet:
+        fleet.of(2)
+        eventually(lambda: [s.sees.ready for s in fleet.servers], lambda n: n == [2, 2])
+        answer = fleet.servers[0].app.test_client().get("/health/metrics").text
+        found = [line for line in answer.splitlines() if line.startswith("flask_health_fleet_")]
+        assert found == [
+            "flask_health_fleet_store_up 1.0",
+            'flask_health_fleet_servers{state="ready"} 2.0',
+            'flask_health_fleet_servers{state="not ready"} 0.0',
+            'flask_health_fleet_release_servers{release="1.0"} 2.0',
+            'flask_health_fleet_failing_servers{check="database"} 2.0',
+            'flask_health_fleet_panic{check="database"} 1.0',
+        ]
+        page = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
+        names = {re.split(r"[{ ]", line)[0] for line in found}
+        assert names == set(re.findall(r"^\| `(flask_health_fleet_\w+)`", page, re.MULTILINE))
 
 
 def test_a_small_fleet_never_panics(server: Redis) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import signal
 import time
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ import pytest
 from support.backends import Redis
 from support.gunicorn import Gunicorn, Serve
 from support.stage import Stage
-from support.stores import client
+from support.stores import Cluster, Slow, TLSRedis, client
 from support.waiting import eventually
 
 
@@ -166,6 +168,33 @@ def test_redis_hung_gone_and_empty_turns_nothing_red(servers: Servers, redis: Re
         assert prober.slowest() < 1.0
 
 
+@pytest.mark.parametrize("kind", [TLSRedis, Cluster])
+def test_every_kind_of_store_serves_a_fleet(kind: Any, serve: Serve, tmp_path: Path) -> None:
+    """With TLS, and as a cluster of which one node is named; under gevent too."""
+    with kind() as store:
+        servers = Servers(serve, Stage(tmp_path / "stage"), store.url)
+        one, _ = servers.add(), servers.add("--worker-class", "gevent")
+        servers.answer(200)
+        eventually(lambda: details(one)["fleet"]["servers"]["ready"], lambda ready: ready == 2)
+        assert len(servers.stage.pids("migrate.started")) == 1
+        assert details(one, "/health/fleet")["store"] == "ok"
+
+
+def test_a_slow_store_slows_nothing_else(servers: Servers, redis: Redis) -> None:
+    """Each answer takes it half a second: setup waits a little longer, probes do not at all."""
+    with Slow(redis.port, 0.25) as line:
+        url = redis.url.replace(str(redis.port), str(line.port))
+        one = servers.add(FLASK_HEALTH_FLEET_URL=url)
+        servers.add(FLASK_HEALTH_FLEET_URL=url)
+        servers.answer(200)
+        with one.prober(every=0.02) as prober:
+            eventually(lambda: details(one)["fleet"]["servers"]["ready"], lambda n: n == 2)
+            prober.sees(100)
+        assert prober.codes() == {200}
+        assert prober.slowest() < 0.5
+        assert len(servers.stage.pids("migrate.started")) == 1
+
+
 def test_one_worker_of_each_server_asks(servers: Servers, redis: Redis) -> None:
     """The one that runs the checks; when it is killed another one does, under the same name."""
     server = servers.add(workers=3)
@@ -221,6 +250,35 @@ def test_a_server_that_stops_says_so(servers: Servers) -> None:
     two.stop()
     eventually(lambda: details(one)["fleet"]["servers"]["total"], lambda total: total == 1)
     assert time.monotonic() - began < 12.0
+
+
+ROUNDS = int(os.environ.get("FLASK_HEALTH_ROUNDS", "1"))
+"""How often servers are started for what goes wrong at any moment; `tox run -e fleet`: often."""
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_whatever_happens_at_any_moment(servers: Servers, redis: Redis, number: int) -> None:
+    """A runner is killed while the store hangs: the step ends well once the faults are over, no two
+    run it at a time, and every server becomes ready.
+    """
+    moment = random.Random(number)
+    servers.stage.order("migrate.wait")
+    for _ in range(3):
+        servers.add(workers=1)
+    (runner,) = eventually(lambda: servers.stage.pids("migrate.started"), why="one begins")
+    (own,) = (server for server in servers.all if runner in server.workers())
+    time.sleep(moment.uniform(0, 2))
+    with redis.frozen():
+        time.sleep(moment.uniform(0, 2))
+        servers.all.remove(own)
+        own.kill()
+        time.sleep(moment.uniform(0, 2))
+    time.sleep(moment.uniform(0, 4))
+    servers.stage.withdraw("migrate.wait")
+    servers.answer(200)
+    started = servers.stage.pids("migrate.started")
+    assert len(started) == 2
+    assert servers.stage.pids("migrate.finished") == started[1:]
 
 
 def test_twenty_servers_that_start_at_once_run_a_step_once(servers: Servers) -> None:

@@ -69,6 +69,10 @@ def families(
         "flask_health_build", "Version of Flask-Health that tells this.", {"version": _version()}
     )
     yield from _of_server(measures)
+    if measures.report.fleet:
+        from . import fleetmetrics  # Here: few servers are part of a fleet.
+
+        yield from fleetmetrics.families(measures.report.fleet, seen)
     if seen:
         yield InfoMetricFamily(
             "flask_health_service",
