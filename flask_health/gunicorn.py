@@ -2,7 +2,8 @@
 
 The extension needs no configuration of gunicorn: it finds its worker by itself. As the last line
 of a `gunicorn.conf.py` these hooks do the same where everyone can see it, and have the master
-itself delay its stop by the drain delay, which helps on unix sockets too::
+itself delay its stop by the drain delay, which helps on unix sockets too, and not tell systemd that
+the server is ready before it is::
 
     from flask_health.gunicorn import install
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import collections.abc as _cabc
 import logging as _logging
+import os as _os
 import typing as _t
 
 __all__ = ["install"]
@@ -34,12 +36,21 @@ def install(namespace: dict[str, _t.Any]) -> None:
     if not isinstance(namespace, dict):
         raise TypeError(f"install() takes globals(), not {namespace!r}")
     own_start, own_end = namespace.get("post_worker_init"), namespace.get("worker_exit")
-    own_master = namespace.get("on_starting")
+    own_master, own_ready = namespace.get("on_starting"), namespace.get("when_ready")
+    hidden: dict[str, str] = {}
 
     def on_starting(server: _t.Any) -> None:
         if own_master:
             own_master(server)
         _quietly(lambda: _delay(server))
+        # Between these two hooks gunicorn tells systemd that it is ready.
+        if "NOTIFY_SOCKET" in _os.environ:
+            hidden["NOTIFY_SOCKET"] = _os.environ.pop("NOTIFY_SOCKET")
+
+    def when_ready(server: _t.Any) -> None:
+        _os.environ.update(hidden)
+        if own_ready:
+            own_ready(server)
 
     def post_worker_init(worker: _t.Any) -> None:
         if own_start:
@@ -51,7 +62,10 @@ def install(namespace: dict[str, _t.Any]) -> None:
         if own_end:
             own_end(server, worker)
 
-    ours = (on_starting, own_master), (post_worker_init, own_start), (worker_exit, own_end)
+    ours = (
+        *((on_starting, own_master), (when_ready, own_ready)),
+        *((post_worker_init, own_start), (worker_exit, own_end)),
+    )
     for hook, own in ours:
         if not hasattr(own, _MARK):
             setattr(hook, _MARK, True)

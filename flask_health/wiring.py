@@ -7,6 +7,7 @@ import functools
 import importlib
 import inspect
 import logging
+import os
 import sys
 import typing as t
 import weakref
@@ -42,6 +43,7 @@ if t.TYPE_CHECKING:
     from .workers.board import Transition
     from .workers.presence import Presence
     from .workers.registry import Registry
+    from .workers.systemd import Herald
 
 # Imported when first used, and not with the app: what runs checks, and what tells of details.
 log: logging.Logger = logging.getLogger("flask_health")
@@ -82,6 +84,7 @@ class Wired(Checks):
         if config.fleet_url:
             self.run_in_fleet = self._run_in_fleet
         self.listener: Listener | None = None
+        self._herald: Herald | None = None
         self._notes: list[str] = []
         self.gate: Gate = Gate(
             locate(config.workers),
@@ -163,6 +166,8 @@ class Wired(Checks):
             member.join(presence)
         if self.config.listen:
             self._listen()
+        if "NOTIFY_SOCKET" in os.environ and self._serves():
+            self._tell_systemd()
 
     @property
     def any(self) -> bool:
@@ -191,9 +196,11 @@ class Wired(Checks):
             self.listener.stop()
 
     def look(self) -> None:
-        """Sees whether there is something to tell the webhook."""
+        """Sees whether there is something to tell the webhook, and systemd."""
         if self._alerts:
             self._alerts.look_if_due()
+        if self._herald:
+            self._herald.turn()
 
     def fits(self, registered: steps.Step | Check) -> None:
         """Raises ValueError for a step or a check that has no place in this app."""
@@ -247,13 +254,13 @@ class Wired(Checks):
 
     def notes(self) -> list[str]:
         """What is wrong with our own means, for people."""
-        problem = self.listener.port.seen_problem if self.listener else ""
-        return [*self._notes, *([problem] if problem else [])]
+        port = self.listener.port.seen_problem if self.listener else ""
+        systemd = self._herald.problem if self._herald else ""
+        return [*self._notes, *filter(None, (port, systemd))]
 
     def _listen(self) -> None:
-        """Takes part in the second port of the server; tests open none."""
-        app = self._app()
-        if app is None or (app.testing and self.gate.server.role is Role.ALONE):
+        """Takes part in the second port of the server."""
+        if not self._serves():
             return
         from .web.second import listen
 
@@ -263,6 +270,21 @@ class Wired(Checks):
         except Exception as error:
             log.exception("the second port is not served by this worker")
             self._notes = [f"the second port is not served by this worker: {error}"]
+
+    def _tell_systemd(self) -> None:
+        from .model.movement import patience
+        from .workers.servertruth import ServerVerdict
+        from .workers.systemd import Herald
+
+        server = self.gate.server
+        limit = patience(self.config.stall_after, server.timeout, server.idle_beat)
+        self._herald = Herald(self.gate, ServerVerdict(self.gate, self.verdict, limit))
+        self.pace = self._herald.pace
+
+    def _serves(self) -> bool:
+        """Whether this process may serve more than a test."""
+        app = self._app()
+        return app is not None and not (app.testing and self.gate.server.role is Role.ALONE)
 
     def _call(self, function: cabc.Callable[[], object], native: bool = False) -> object:
         """Calls a step or a check inside an app context."""

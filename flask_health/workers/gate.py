@@ -58,9 +58,12 @@ class Checks:
     """What runs the checks of an app, when the gate says so; this one has none to run.
 
     :ivar run_in_fleet: has a setup step run once for all servers; None where there is no fleet.
+    :ivar pace: seconds between two calls of `look` that must not be exceeded for as long as this
+        worker lives; None when it need not be called for ever.
     """
 
     run_in_fleet: Abroad | None = None
+    pace: float | None = None
 
     @property
     def any(self) -> bool:
@@ -216,7 +219,7 @@ class Gate:
         self._checks.prepare(self.presence)
         self._changed()
         self.begun = True
-        if self.presence or self.setup.unfinished or self.departure:
+        if self.presence or self.setup.unfinished or self.departure or self._checks.pace:
             _start_thread(self._keep, "flask-health-keeper")
         if self.setup.unfinished:
             _start_thread(self._run_setup, "flask-health-setup")
@@ -335,7 +338,7 @@ class Gate:
                 self.setup.check_timeouts(now)
             over = self.local.is_set() or (self.setup is not None and self.setup.gave_up)
             self._checks.look()
-            if self.presence is None and over and self.departure is None:
+            if not (self.presence or self.departure or self._checks.pace) and over:
                 return
             leaving = self.departure is not None and self.departure.turn(now)
             if journal:
@@ -348,7 +351,7 @@ class Gate:
                     self.presence.mend()
                     self._keep_record(self.presence)
             calm = over and self.event.is_set() and not leaving
-            self._woken.wait(MENDING_LOOK if calm else OPENING_LOOK)
+            self._woken.wait((self._checks.pace or MENDING_LOOK) if calm else OPENING_LOOK)
             self._woken.clear()
 
     def _keep_record(self, presence: Presence) -> None:
