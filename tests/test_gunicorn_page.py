@@ -191,6 +191,7 @@ def test_without_a_script(shop: Callable[..., Gunicorn], view: View) -> None:
     viewer = view(java_script_enabled=False)
     page = viewer.look(server.address)
     shows(page, "#word", "Starting")
+    shows(page, "#workers", "2 starting")
     assert page.locator(".tile").count() == 2
     server.stage.withdraw("wait")
     says(page, "Ready")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ PASS, WARN, FAIL = Status.PASS, Status.WARN, Status.FAIL
 NOW = 1_800_000_000.0
 HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>&amp;{{ 7 * 7 }}"""
 MOST = 60 * 1024
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def result(name: str = "database", status: Status = PASS, output: str = "", **more: Any) -> Result:
@@ -94,6 +96,7 @@ def show(seen: Overview, **config: Any) -> Document:
     ("seen", "tone", "word", "why"),
     [
         (overview(), "pass", "Ready", "4 of 4 workers serve."),
+        (overview(expected=3), "pass", "Ready", "4 workers serve."),
         (overview(results=[result()]), "pass", "Ready", "serve, 1 check passes."),
         (overview(WARN, [result("disk", WARN, "91 % full")]), "warn", "Ready, with warnings", "91"),
         (overview(FAIL, [result("db", FAIL, "refused")]), "fail", "Not ready", "db: refused"),
@@ -447,6 +450,16 @@ def test_without_a_script_it_loads_itself_again() -> None:
     assert hint.text is None or "refresh" not in hint.text
     whole = answer(overview()).body
     assert whole.count(b'<noscript><meta http-equiv="refresh" content="5"></noscript>') == 1
+
+
+def test_the_pictures_are_small() -> None:
+    """Less than 150 KiB each; the page about it shows them all."""
+    pictures = sorted((DOCS / "images").glob("page-*.png"))
+    assert len(pictures) == 5
+    told = (DOCS / "page.md").read_text()
+    for picture in pictures:
+        assert picture.stat().st_size < 150 * 1024
+        assert f"(images/{picture.name})" in told
 
 
 # With a real extension behind it

@@ -44,7 +44,15 @@ def test_durations(seconds: float | None, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(-5.0, "just now"), (0.4, "just now"), (1.0, "1 s ago"), (75.0, "1 min 15 s ago")],
+    [
+        (-5.0, "just now"),
+        (0.4, "just now"),
+        (1.0, "1 s ago"),
+        (75.0, "1 min 15 s ago"),
+        (200.0, "3 min ago"),
+        (7300.0, "2 h 1 min ago"),
+        (1_000_000.0, "11 d ago"),
+    ],
 )
 def test_ages(seconds: float, text: str) -> None:
     """Never in the future, whatever somebody does to the clock."""
@@ -196,6 +204,7 @@ def test_the_plots_of_traffic() -> None:
     bad = [*calm[:-1], Slice(68.0, 2.0, 0.01, 0.1)]
     (_, requests), _ = curves.plots(traffic(), bad)
     assert [curve.kind for curve in requests.curves] == ["area", "line", "bad"]
+    assert requests.curves[-1].path.count("L") == 1  # only where there are some
 
 
 def test_what_a_minute_comes_to() -> None:

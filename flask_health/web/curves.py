@@ -42,7 +42,7 @@ def requests(traffic: Traffic, course: cabc.Sequence[Slice | None]) -> Plot:
         Curve("all", "line", plot.line(rates, top)),
     ]
     if any(errors):
-        curves.append(Curve("failed", "bad", plot.line(errors, top)))
+        curves.append(Curve("failed", "bad", plot.line(_where_any(errors), top)))
     now = figures.rate(traffic.windows["1m"].rate)
     highest = figures.rate(max((rate or 0.0 for rate in rates), default=0.0))
     return Plot(curves, now, figures.rate(top), SINCE, _told(now, f"highest {highest}"))
@@ -63,6 +63,12 @@ def latency(traffic: Traffic, course: cabc.Sequence[Slice | None]) -> Plot:
         now = f"p50 {figures.duration(minute.p50)}, p99 {figures.duration(minute.p99)}"
     highest = figures.duration(max((value or 0.0 for value in most), default=0.0))
     return Plot(curves, now, figures.duration(top), SINCE, _told(now, f"highest p99 {highest}"))
+
+
+def _where_any(values: cabc.Sequence[float | None]) -> list[float | None]:
+    """Values without the zeros that have none but zeros beside them."""
+    around = [None, *values, None]
+    return [v if v or around[n] or around[n + 2] else None for n, v in enumerate(values)]
 
 
 def _told(now: str, highest: str) -> str:

@@ -21,8 +21,13 @@ def duration(seconds: float | None) -> str:
 
 
 def age(seconds: float) -> str:
-    """How long ago something was. Clocks may have been set since: never in the future."""
-    return "just now" if seconds < 1.0 else f"{_in_units(seconds)} ago"
+    """How long ago something was, no more exactly than it helps. Clocks may have been set since:
+    never in the future.
+    """
+    if seconds < 1.0:
+        return "just now"
+    first, unit, *rest = _in_units(seconds).split()
+    return " ".join([first, unit, *(rest if int(first) < 3 else []), "ago"])
 
 
 def size(amount: float | None) -> str:

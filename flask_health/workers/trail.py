@@ -54,7 +54,7 @@ class Trail:
         """
         if self._board and self._untold and now >= self._next:
             self._untold, self._next = False, now + PAUSE
-            names = [check.name for check in checks if check.scope == "server"]
+            names = [check.name for check in checks if check.scope != "worker"]
             kept = {name: list(self._runs[name]) for name in names if name in self._runs}
             with contextlib.suppress(OSError):
                 self._board.publish_runs(kept)
@@ -66,7 +66,7 @@ class Trail:
         told = {} if leads else self._told()
         return {
             check.name: told.get(check.name, [])
-            if check.scope == "server" and not leads
+            if check.scope != "worker" and not leads
             else list(self._runs.get(check.name, ()))
             for check in checks
         }
