@@ -146,6 +146,28 @@ def test_the_story_of_a_server(shop: Callable[..., Gunicorn], view: View) -> Non
     assert not stage.facts("hooks")
 
 
+def test_traffic_is_seen(shop: Callable[..., Gunicorn], view: View) -> None:
+    """What all workers do, as curves and in figures, and what each of them has in hand."""
+    server = shop("busy")
+    server.answers(200)
+    page = view().look(server.address)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(server.get, "/slow", timeout=60.0)
+        try:
+            shows(page, "#workers", re.compile(r"in flight\s*1"))
+            shows(page, "#workers", re.compile(r"last beat\s*(just now|\d+ s ago)"))
+            with server.load(threads=2):
+                shows(page, "#traffic", re.compile(r"[1-9][\d.]*/s in the last minute; 0 % failed"))
+                line = page.locator("#traffic .plot:first-child path.line")
+                eventually(lambda: line.get_attribute("d") or "", lambda path: "L" in path)
+        finally:
+            server.stage.withdraw("busy")
+        assert asked.result().code == 200
+    assert not faults(page)
+    told = page.locator("#traffic svg").first.get_attribute("aria-label") or ""
+    assert re.match(r"Requests, last minute [\d.]+/s, highest [\d.]+/s", told), told
+
+
 def test_a_server_that_does_not_answer(shop: Callable[..., Gunicorn], view: View) -> None:
     """What it said before is not shown as now; and when it is back, so is the page."""
     server = shop()

@@ -17,14 +17,17 @@ from support.waiting import eventually
 from flask_health import HealthCheck, Status
 from flask_health.config import Config
 from flask_health.model.check import Check, Result
+from flask_health.model.course import Slice
 from flask_health.model.report import Report, StepReport
 from flask_health.model.server import STATES, Marker, WorkerState
+from flask_health.model.traffic import Traffic, Window
 from flask_health.web.about import About
 from flask_health.web.details import Details
 from flask_health.web.page import StatusPage
 from flask_health.web.pages import Pages
 from flask_health.web.sections import TONES
 from flask_health.workers.board import Transition
+from flask_health.workers.flow import Flow, Hand
 from flask_health.workers.overview import Overview
 
 PASS, WARN, FAIL = Status.PASS, Status.WARN, Status.FAIL
@@ -55,6 +58,7 @@ def overview(
     transitions: Sequence[Transition] = (),
     runs: Any = None,
     setups: Any = None,
+    flow: Flow | None = None,
     **report: Any,
 ) -> Overview:
     """A server of four workers at one moment."""
@@ -71,7 +75,14 @@ def overview(
     }
     probes = {"live": True, "ready": status is not FAIL, "startup": True}
     return Overview(
-        NOW, Report(**parts | report), ordered, probes, setups or {}, list(transitions), runs or {}
+        NOW,
+        Report(**parts | report),
+        ordered,
+        probes,
+        setups or {},
+        flow or Flow([None] * 60, {}),
+        list(transitions),
+        runs or {},
     )
 
 
@@ -301,6 +312,34 @@ def test_workers_are_tiles() -> None:
         ["starting", "#4", "pid", "4000004"],
     ]
     assert "1 ready, 1 leaving, 1 failed, 1 starting; 4 expected" in page.says("workers")
+
+
+def test_workers_show_what_they_have_in_hand() -> None:
+    """Requests in flight, and the last beat of the serving loop where it is known."""
+    hands = {4_000_001: Hand(3, 0.4), 4_000_002: Hand(0, None)}
+    page = show(overview(flow=Flow([], hands)))
+    tiles = [text(tile) for tile in page.all("li", "tile")]
+    assert "in flight 3 last beat just now" in tiles[0]
+    assert "in flight 0 up" in tiles[1]
+    assert "in flight" not in tiles[2]
+
+
+def test_traffic_is_drawn_and_told() -> None:
+    """Two plots that say in words what they show; without traffic, none."""
+    course: list[Slice | None] = [Slice(12.0, 1.0, 0.01, 0.2)] * 60
+    minute = Window(60.0, 720, 12.0, 0.08, 0.02, 0.012, 0.05, 0.2)
+    counted = Traffic(2, {"1m": minute, "5m": minute, "boot": minute}, 9000, 9, 1.0, ())
+    page = show(overview(flow=Flow(course, {}), read_traffic=lambda: counted))
+    assert "12/s in the last minute; 8 % failed; 2 in flight" in page.says("traffic")
+    drawn = page.all("figure", "plot")
+    assert [text(figure).split()[0] for figure in drawn] == ["Requests", "Latency"]
+    (image,) = (e for e in drawn[0].iter() if e.get("role") == "img")
+    assert image.get("aria-label") == (
+        "Requests, last minute 12/s, highest 12/s in the last 5 minutes"
+    )
+    kinds = [path.get("class") for path in image]
+    assert kinds == ["grid", "area", "line", "bad"]
+    assert not show(overview()).all("figure")
 
 
 def test_a_server_of_one_has_one_tile() -> None:

@@ -6,7 +6,7 @@ import collections.abc as cabc
 import typing as t
 
 from ..model.status import SEVERITY, Status
-from . import figures, sections, stages
+from . import curves, figures, sections, stages
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -59,8 +59,8 @@ class StatusPage:
             "notes": report.notes,
             "gate": stages.gate(report, seen.setups),
             "checks": sections.checks(report.results, seen.runs, most),
-            "plots": [],
-            "traffic": "",
+            "plots": curves.plots(report.traffic, seen.flow.course) if report.traffic else [],
+            "traffic": curves.told(report.traffic) if report.traffic else "",
             "workers": sections.workers(seen, info, most),
             "changes": [sections.change(row) for row in reversed(seen.transitions[-MOST_CHANGES:])],
             "about": _about(report, info),

@@ -144,8 +144,13 @@ def _worker(marker: Marker, vitals: cabc.Mapping[str, t.Any], seen: Overview) ->
     if stalled is not None:
         tone = shape = "fail"
         state = f"stalled for {figures.duration(stalled)}"
-    facts = [
-        ("pid", marker.pid),
+    facts: list[tuple[str, object]] = [("pid", marker.pid)]
+    hand = seen.flow.hands.get(marker.pid)
+    if hand:
+        facts.append(("in flight", hand.in_flight))
+    if hand and hand.beat is not None:
+        facts.append(("last beat", figures.age(hand.beat)))
+    facts += [
         ("up", figures.duration(vitals.get("uptime"))),
         ("memory", figures.size(vitals.get("memory"))),
     ]

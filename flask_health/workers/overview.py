@@ -8,6 +8,7 @@ import typing as t
 from ..model.report import Report, StepReport
 from . import orders
 from .board import Transition
+from .flow import Flow, flow
 from .gate import Gate
 from .survey import survey
 from .trail import Run
@@ -25,6 +26,7 @@ class Overview(t.NamedTuple):
     :ivar ordered: why readiness is red on purpose, as `draining`; empty when it is not.
     :ivar probes: whether each of the other probes passes.
     :ivar setups: by process id, the steps of each worker whose setup has not finished.
+    :ivar flow: its traffic over time, and what each worker has in hand.
     :ivar transitions: the last changes of status of checks, oldest first.
     :ivar runs: the last runs of each check, oldest first.
     """
@@ -34,6 +36,7 @@ class Overview(t.NamedTuple):
     ordered: str
     probes: dict[str, bool]
     setups: dict[int, tuple[StepReport, ...]]
+    flow: Flow
     transitions: list[Transition]
     runs: dict[str, list[Run]]
 
@@ -47,6 +50,7 @@ def overview(gate: Gate, verdict: Verdict, fleet: FleetReport | None = None) -> 
         ordered=orders.reason(gate),
         probes={probe: verdict.good(probe) for probe in ("live", "ready", "startup")},
         setups=dict(report.setups),
+        flow=flow(gate.presence.directory if gate.presence else None, gate.record),
         transitions=runner.transitions() if runner else [],
         runs=runner.trail.shown(runner.checks, runner.leads) if runner else {},
     )

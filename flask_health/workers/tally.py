@@ -150,11 +150,19 @@ def survey(directory: StateDir | None, record: records.Record) -> Traffic:
     :param record: that of this process: read from memory when others cannot read it.
     :raises OSError: when it cannot be known.
     """
+    return measure(*gather(directory, record))
+
+
+def gather(directory: StateDir | None, record: records.Record) -> tuple[Total, list[Reading]]:
+    """The records of a server, that of this process among them.
+
+    :raises OSError: when they cannot be read.
+    """
     total, found = read(directory) if directory else (Total(), [])
     if directory is None or not record.shared:
         words = array.array("d", record.words.tobytes())
         found.append(Reading(os.getpid(), 0, True, words))
-    return measure(total, found)
+    return total, found
 
 
 def measure(total: Total, found: cabc.Sequence[Reading]) -> Traffic:
