@@ -24,7 +24,7 @@ from support.actors import Actor, Actors
 from support.local import sibling, worker_gate
 
 from flask_health.model import judge
-from flask_health.model.server import SERVING, STATES, Marker, WorkerState
+from flask_health.model.server import SERVING, STATES, TOLD, Marker, WorkerState
 from flask_health.workers import statedir
 from flask_health.workers.gate import Gate
 from flask_health.workers.presence import Presence
@@ -35,7 +35,8 @@ from flask_health.workers.watch import Lifelines, Watch
 WANTED = 2
 """The number of workers that the servers of these tests want."""
 
-SAYABLE = [state for state in STATES if state is not WorkerState.STOPPING]
+SAYABLE = [state for state in STATES if state not in TOLD]
+"""What a worker says that has not been told to stop."""
 numbers = st.integers(min_value=0, max_value=50)
 
 
@@ -114,7 +115,7 @@ class Server(RuleBasedStateMachine):
         self.workers.append(worker)
 
     @precondition(lambda self: self.workers)
-    @rule(number=numbers, state=st.sampled_from(SAYABLE))
+    @rule(number=numbers, state=st.sampled_from(STATES[:-1]))
     def say(self, number: int, state: WorkerState) -> None:
         self.one(number).presence.say(state)
 
@@ -421,6 +422,22 @@ def test_no_sweep_takes_a_directory_from_under_a_worker(tmp_path: Path) -> None:
         thread.join(max(0.1, deadline - time.monotonic()))
     assert not any(thread.is_alive() for thread in threads)
     assert not wrong
+
+
+@given(st.lists(st.sampled_from(STATES), max_size=8))
+def test_who_was_told_to_stop_says_nothing_else(states: list[WorkerState]) -> None:
+    """It may be `leaving`, `draining` and then `stopping`; nothing leads back to serving."""
+    with tempfile.TemporaryDirectory() as base:
+        presence = sibling(base, "boot", 1)
+        presence.say(WorkerState.STARTING)
+        told = WorkerState.STARTING
+        for state in states:
+            presence.say(state)
+            if told not in TOLD or (state in TOLD and told is not WorkerState.STOPPING):
+                told = state
+            assert presence.state is told
+            assert presence.directory.exists(presence._marker.name)
+        presence.leave()
 
 
 def test_workers_that_leave_together_leave_nothing(
