@@ -10,7 +10,8 @@ import weakref
 import flask
 
 from . import config as configuration
-from .wiring import Wired, wire
+from .wired import Wired
+from .wiring import wire
 from .workers import steps
 from .workers.gate import Gate
 from .workers.registry import Registry

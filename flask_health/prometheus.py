@@ -18,7 +18,7 @@ from .extension import STATE
 from .web import metrics
 
 if t.TYPE_CHECKING:
-    from .wiring import Wired
+    from .wired import Wired
 
 __all__ = ["HealthCollector", "register"]
 

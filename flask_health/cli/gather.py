@@ -13,7 +13,7 @@ from .facts import App, Gunicorn
 if t.TYPE_CHECKING:
     import flask
 
-    from ..wiring import Wired
+    from ..wired import Wired
 
 GUNICORN_OPTIONS = [
     Option("--gunicorn", 'how it is started: "gunicorn -w 4 shop:app"', "COMMAND"),

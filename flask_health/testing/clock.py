@@ -18,7 +18,7 @@ from ..workers import survey as _survey  # noqa: F401
 from .waiting import eventually
 
 if t.TYPE_CHECKING:
-    from ..wiring import Wired
+    from ..wired import Wired
     from ..workers.runner import Runner
 
 
