@@ -90,9 +90,8 @@ def test_workers_that_are_replaced_all_the_time(serve: Serve, tmp_path: Path) ->
     """
     server = start(serve, tmp_path, "--max-requests", "8", "--max-requests-jitter", "4", workers=2)
     with server.load(threads=3) as load:
-        eventually(lambda: len(load.seen), lambda number: number >= 120, within=60.0)
+        eventually(lambda: len(load.pids()), lambda number: number >= 7, within=60.0)
     answered = [seen for seen in load.seen if seen.code == 200]
-    assert len(load.pids()) > 5
     # gunicorn itself may reset a connection that a leaving worker has in its queue.
     assert len(answered) > 0.9 * len(load.seen)
     counts(server, len(answered))
