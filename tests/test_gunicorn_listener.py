@@ -301,7 +301,8 @@ def test_the_master_is_killed(probed: Start) -> None:
     """Orphans say that they are not live, or nothing; and a new server can have the port."""
     server = probed()
     server.server.signal(signal.SIGKILL)
-    eventually(lambda: not processes.running(server.server.pid))
+    # It looks dead before the last of its threads is: then its workers have another parent.
+    eventually(lambda: server.get("/health/live").code != 200, within=5.0, why="orphaned")
     seen = [server.get("/health/live").code for _ in range(20)]
     assert set(seen) <= {503, "refused", "reset"}, seen
     eventually(lambda: not accepts(server.second), why="let go")
@@ -407,6 +408,7 @@ def test_stalled_is_not_live(probed: Start) -> None:
     told = server.told()
     assert told["output"].startswith("no worker has moved for ")
     assert [w["stalled"] >= 3 for w in told["workers"]["alive"]] == [True, True]
+    assert [w["busy"] for w in told["workers"]["alive"]] == [1, 1]
     verbose = server.get("/health/live?verbose", headers=TOKEN).body
     assert "stalled: " in verbose
     server.server.stage.withdraw("keep")
