@@ -12,17 +12,17 @@ import flask
 from . import config as configuration
 from .wired import Wired
 from .wiring import wire
-from .workers import steps
 from .workers.gate import Gate
 from .workers.registry import Registry
 from .workers.server import Role
-from .workers.steps import Scope
+from .workers.steps import running
 
 if t.TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .model.check import Check, CheckScope, Probe
     from .model.report import Report
+    from .workers.steps import Scope, Step
 
 F = t.TypeVar("F", bound=cabc.Callable[..., object])
 
@@ -72,7 +72,7 @@ class HealthCheck:
             fits=self._fits,
         )
         if setup is not None:
-            self.setup(setup, name=steps.proper_name(setup) or "setup")
+            self.setup(setup, name=_name(setup))
         if app is not None:
             self.init_app(app)
 
@@ -258,7 +258,7 @@ class HealthCheck:
         :param wait: also wait until setup has finished, and raise its exception if it failed;
             then until every check has had its first result, or timeout.
         """
-        if wait and steps.running.get():
+        if wait and running.get():
             raise RuntimeError("start(wait=True) inside a setup step would wait for itself")
         gate = self.gate
         if gate.server.role is not Role.ALONE:
@@ -280,7 +280,7 @@ class HealthCheck:
         """
         if not 0 <= fraction <= 1:
             raise ValueError(f"'fraction' must be a number from 0 to 1, not {fraction!r}")
-        progress = steps.running.get()
+        progress = running.get()
         if progress is not None:
             progress.fraction, progress.note = float(fraction), note
 
@@ -291,7 +291,7 @@ class HealthCheck:
 
         :raises LeaseLostError: once the lease is lost, so that another server may run the step.
         """
-        progress = steps.running.get()
+        progress = running.get()
         return progress.fencing() if progress is not None and progress.fencing else None
 
     def report(self, probe: str = "ready") -> Report:
@@ -349,7 +349,7 @@ class HealthCheck:
         """
         return self._of(app).gate
 
-    def _fits(self, registered: steps.Step | Check) -> None:
+    def _fits(self, registered: Step | Check) -> None:
         for app in self._apps:
             self._of(app).fits(registered)
 
@@ -373,3 +373,10 @@ class HealthCheck:
         raise RuntimeError(
             "Several apps are wired and no app context is active: use 'health.gate_for(app)'."
         )
+
+
+def _name(setup: cabc.Callable[[], object]) -> str:
+    """The name of a setup that is given to the constructor: its own, where that is a plain one."""
+    from .workers.registering import proper_name
+
+    return proper_name(setup) or "setup"

@@ -14,10 +14,10 @@ import flask
 from .config import Config
 from .exceptions import ConfigError
 from .signals import status_changed
-from .workers import steps
 from .workers.gate import Checks, Gate, GateOptions
 from .workers.locate import locate
-from .workers.server import next_ordinal
+from .workers.server import Role, next_ordinal
+from .workers.steps import Step
 from .workers.verdict import Verdict
 
 if t.TYPE_CHECKING:
@@ -86,9 +86,7 @@ class Wired(Checks):
             next_ordinal(app.name),
             _gate_options(app, config),
             steps=lambda: registry.steps,
-            call=lambda step: steps.finished(
-                step, self._call(step.function, native=step.native_thread)
-            ),
+            call=self._take,
             testing=lambda: app.testing,
             checks=self,
         )
@@ -198,11 +196,15 @@ class Wired(Checks):
         if self.herald:
             self.herald.turn()
 
-    def fits(self, registered: steps.Step | Check) -> None:
+    def fits(self, registered: Step | Check) -> None:
         """Raises ValueError for a step or a check that has no place in this app."""
-        if not isinstance(registered, steps.Step):
+        if not isinstance(registered, Step):
             self.make_room(registered)
-        elif registered.scope == "fleet" and self.config.fleet_url and not self.release():
+            return
+        if self.gate.server.role is not Role.ALONE:
+            from .workers import setup  # noqa: F401  # Here: the workers of a preloading master have it.
+
+        if registered.scope == "fleet" and self.config.fleet_url and not self.release():
             raise ConfigError(
                 f"'HEALTH_VERSION' must be set: setup step '{registered.name}' with "
                 "scope='fleet' runs once for each release."
@@ -226,13 +228,21 @@ class Wired(Checks):
         systemd = self.herald.problem if self.herald else ""
         return [*self.problems, *filter(None, (port, systemd))]
 
+    def _take(self, step: Step) -> object:
+        """Runs a setup step."""
+        from .workers.calling import finished
+
+        return finished(step, self._call(step.function, native=step.native_thread))
+
     def _call(self, function: cabc.Callable[[], object], native: bool = False) -> object:
         """Calls a step or a check inside an app context."""
+        from .workers.calling import call_natively, gevent_rules
+
         app = self.app()
         if app is None:
             raise RuntimeError("the app is gone")
         # Under gevent an event loop needs a thread of its own.
-        apart = inspect.iscoroutinefunction(function) and steps.gevent_rules()
+        apart = inspect.iscoroutinefunction(function) and gevent_rules()
 
         def inside() -> object:
             with app.app_context():
@@ -242,7 +252,7 @@ class Wired(Checks):
                     return asyncio.run(t.cast("cabc.Coroutine[t.Any, t.Any, t.Any]", function()))
                 return app.ensure_sync(function)()
 
-        return steps.call_natively(inside) if native or apart else inside()
+        return call_natively(inside) if native or apart else inside()
 
     def _tell(self, transition: Transition) -> None:
         app = self.app()
@@ -267,7 +277,7 @@ class Wired(Checks):
             self.alerts.look()
 
 
-def _warn_of_no_fleet(registered: cabc.Iterable[steps.Step | Check]) -> None:
+def _warn_of_no_fleet(registered: cabc.Iterable[Step | Check]) -> None:
     names = [thing.name for thing in registered if thing.scope == "fleet"]
     if names:
         log.warning(

@@ -19,7 +19,7 @@ import pytest
 import flask_health
 from flask_health import checks, config
 from flask_health.model.server import parse_marker
-from flask_health.workers.steps import RESERVED
+from flask_health.workers.registering import RESERVED
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

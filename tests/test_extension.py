@@ -21,7 +21,7 @@ from support.local import DEADLINE, Background, Blocked, call, make_app, worker_
 from support.waiting import eventually
 
 from flask_health import HealthCheck, Status
-from flask_health.workers.steps import RESERVED
+from flask_health.workers.registering import RESERVED
 
 
 def load() -> None:

@@ -7,7 +7,7 @@ import math
 import typing as t
 
 from ..model.check import PROBES, Check
-from .steps import check_name, check_signature
+from .registering import check_name, check_signature
 
 
 def make_check(

@@ -23,7 +23,7 @@ from ..model.server import SERVING, Census, WorkerState
 from .process import parent
 from .records import Record
 from .server import Role, Server, enroll
-from .steps import Step, running
+from .steps import NoSetup, Step, running
 
 if t.TYPE_CHECKING:
     from .drain import Departure
@@ -114,7 +114,7 @@ class Gate:
         self.problems: list[str] = []
         self.presence: Presence | None = None
         self.headcount: Headcount | None = None
-        self.setup: Setup | None = None
+        self.setup: Setup | NoSetup | None = None
         self.begun: bool = False
         self.generation: int = 0
         self.orders: dict[str, str] = {}
@@ -198,16 +198,7 @@ class Gate:
             self._tickets.pop()
         except IndexError:
             return
-        from .setup import Setup
-
-        self.setup = Setup(
-            steps,
-            self._call,
-            self._changed,
-            default_timeout=self.options.setup_timeout,
-            default_retries=0 if self._testing() else None,
-            abroad=self._checks.run_in_fleet,
-        )
+        self.setup = self._make_setup(steps)
         if self.server.role is Role.WORKER:
             if os.getpid() != self._made_in:
                 # In place: users hold these objects, which a preloading master made before its
@@ -297,8 +288,22 @@ class Gate:
         elif self.server.workers > 1:
             log.error("no directory for shared state: each worker answers for itself alone")
 
+    def _make_setup(self, steps: cabc.Sequence[Step]) -> Setup | NoSetup:
+        if not steps:
+            return NoSetup()
+        from .setup import Setup
+
+        return Setup(
+            steps,
+            self._call,
+            self._changed,
+            default_timeout=self.options.setup_timeout,
+            default_retries=0 if self._testing() else None,
+            abroad=self._checks.run_in_fleet,
+        )
+
     def _run_setup(self) -> None:
-        assert self.setup is not None
+        assert self.setup is not None and not isinstance(self.setup, NoSetup)
         self.setup.run(self.presence, self.generation)
 
     def _changed(self) -> None:
@@ -361,11 +366,12 @@ class Gate:
 
     def _journal(self) -> Journal | None:
         """What tells outsiders how far setup has come."""
-        if not (self.presence and self.setup and self.setup.unfinished):
+        setup = self.setup
+        if not self.presence or setup is None or isinstance(setup, NoSetup) or not setup.unfinished:
             return None
         from .journal import Journal
 
-        return Journal(self.presence, self.setup)
+        return Journal(self.presence, setup)
 
     def _look(self) -> None:
         """Opens the gate when the last worker is ready, and sees that another has opened it."""
@@ -418,7 +424,7 @@ def _generation(presence: Presence, server: Server) -> int:
 
 def _import_shared() -> None:
     """Imports what only a server of several workers needs."""
-    from . import headcount, presence, setup  # noqa: F401
+    from . import headcount, presence  # noqa: F401
 
 
 def _start_thread(target: cabc.Callable[[], None], name: str) -> None:

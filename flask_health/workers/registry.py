@@ -5,12 +5,11 @@ from __future__ import annotations
 import collections.abc as cabc
 import typing as t
 
-from .steps import Step, make_step, same_function
-
 if t.TYPE_CHECKING:
     from ..model.check import Check
+    from .steps import Step
 
-Registered = t.TypeVar("Registered", Step, "Check")
+    Registered = t.TypeVar("Registered", Step, Check)
 
 
 class Registry:
@@ -40,6 +39,8 @@ class Registry:
 
     def add_step(self, function: object, *options: t.Any) -> None:
         """Registers a setup step; see :func:`make_step`."""
+        from .registering import make_step  # Here: an app that registers nothing needs none of it.
+
         step = make_step(function, *options)
         self._fits(step)
         self._add(self._steps, step, "setup step", "health.setup")
@@ -56,6 +57,8 @@ class Registry:
         return check
 
     def _add(self, known: dict[str, Registered], new: Registered, what: str, how: str) -> None:
+        from .registering import same_function
+
         earlier = known.get(new.name.lower())
         if earlier is None and self._begun():
             raise RuntimeError(

@@ -25,6 +25,7 @@ from .gate import Gate
 from .servertruth import ServerVerdict
 from .setup import Setup
 from .statedir import StateDir
+from .steps import NoSetup
 
 log: logging.Logger = logging.getLogger("flask_health")
 
@@ -147,7 +148,7 @@ def _half_of_watchdog(gate: Gate, environ: cabc.Mapping[str, str]) -> float | No
     return int(usec) / 2e6
 
 
-def _steps(setup: Setup | None) -> list[str]:
+def _steps(setup: Setup | NoSetup | None) -> list[str]:
     """What the setup of this worker is at."""
     step = setup.unfinished if setup else None
     if step is None:

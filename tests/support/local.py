@@ -13,9 +13,10 @@ from flask import Flask
 
 from flask_health.workers.gate import Gate, GateOptions
 from flask_health.workers.presence import Presence, appear
+from flask_health.workers.registering import make_step
 from flask_health.workers.server import Role, Server
 from flask_health.workers.statedir import candidates
-from flask_health.workers.steps import Step, make_step
+from flask_health.workers.steps import Step
 
 DEADLINE = 10.0
 """Seconds after which a test stops to wait for something that should be there at once."""
