@@ -40,6 +40,18 @@ EVERYWHERE = ("test_gunicorn_boot", "test_servers_platforms")
 BACKENDS = ("alembic", "celery", "memcached", "rabbitmq", "redis", "sqlalchemy")
 """What the ready-made checks ask that has to be installed and started first."""
 
+ONCE = (
+    "test_benchmarks",
+    "test_deploy_",
+    "test_gunicorn_alerts",
+    "test_gunicorn_cli_",
+    "test_gunicorn_fleet",
+    "test_gunicorn_page",
+    "test_gunicorn_prometheus",
+    "test_servers_rolling",
+)
+"""Modules with other programs, as a browser or a proxy, which are the same whatever Flask it is."""
+
 STORES = "test_fleet_redis_"
 """Modules that start the stores of fleets."""
 
@@ -52,6 +64,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.backends)
         elif module.startswith(PROCESSES) and module not in EVERYWHERE:
             item.add_marker(pytest.mark.matrix)
+        if module.startswith(ONCE):
+            item.add_marker(pytest.mark.once)
 
 
 @pytest.fixture
