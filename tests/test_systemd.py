@@ -93,7 +93,9 @@ def test_a_failed_step_is_told(notify: Notify) -> None:
     def load() -> None:
         raise ConnectionError("postgres://shop:hunter2@db/shop")
 
-    health = HealthCheck(make_app(), setup=load)
+    health = HealthCheck()
+    health.setup(load, retries=0)
+    health.init_app(make_app())
     health.start()
     try:
         wanted = "Starting: step 'load' failed: postgres://shop:***@db/shop"
