@@ -78,11 +78,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 def source_files(tree: str) -> set[str]:
     """Return the files below `tree` that belong to the project."""
-    found = (path for path in (ROOT / tree).rglob("*") if path.is_file())
+    found = (path.relative_to(ROOT) for path in (ROOT / tree).rglob("*") if path.is_file())
+    made = {"__pycache__", "_build"}
     return {
-        path.relative_to(ROOT).as_posix()
+        path.as_posix()
         for path in found
-        if "__pycache__" not in path.parts and not path.name.startswith(".")
+        if not made.intersection(path.parts) and not path.name.startswith(".")
     }
 
 
@@ -121,7 +122,8 @@ def test_sdist_holds_what_the_tests_use(built: Built) -> None:
 
 
 def test_sdist_holds_nothing_compiled(built: Built) -> None:
-    """Caches and byte code stay at home."""
+    """Caches, byte code and the site that is made of the pages stay at home."""
+    assert not [name for name in built.sdist if name.startswith("docs/_build/")]
     assert not [name for name in built.sdist if name.endswith((".pyc", ".pyo"))]
     assert not [name for name in built.sdist if "__pycache__" in name or ".tox" in name]
 

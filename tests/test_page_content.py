@@ -32,7 +32,7 @@ from flask_health.workers.overview import Overview
 
 PASS, WARN, FAIL = Status.PASS, Status.WARN, Status.FAIL
 NOW = 1_800_000_000.0
-HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>&amp;{{ 7 * 7 }}"""
+HOSTILE = """<script>alert(1)</script>"'><img src=x onerror=alert(1)>&amp;{{ 1234 * 5678 }}"""
 MOST = 60 * 1024
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -428,7 +428,7 @@ def test_every_text_is_text() -> None:
         assert not [name for name, _ in attributes(page.root) if name.startswith("on")]
         shown = "".join(page.root.itertext())
         assert shown.count(HOSTILE) >= 9
-        assert "49" not in shown.replace("0:49", "")
+        assert "7006652" not in shown
 
 
 def test_what_cannot_be_encoded_is_shown_all_the_same() -> None:
