@@ -43,8 +43,8 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_servers_see_one_another(server: Redis) -> None:
     """How many, of which release, and how many may be sent traffic."""
     with Fleet(server.url) as fleet:
-        for version in ("1.0", "1.0", "1.1"):
-            fleet.add(HEALTH_VERSION=version)
+        fleet.of(2)
+        fleet.add(HEALTH_VERSION="1.1")
         fleet.see(3)
         seen = eventually(
             lambda: fleet.servers[0].sees, lambda found: found.ready == 3, why="all are ready"

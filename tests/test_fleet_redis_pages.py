@@ -42,9 +42,7 @@ def register(health: HealthCheck) -> None:
 def rolling(server: Redis) -> Iterator[Fleet]:
     """Two servers of 1.0, and one of 1.1 that is not ready."""
     with Fleet(server.url) as fleet:
-        fleet.add()
-        fleet.add()
-        time.sleep(0.01)
+        fleet.of(2)
         fleet.add(register, HEALTH_VERSION="1.1")
         fleet.see(3)
         eventually(lambda: fleet.servers[0].sees.ready, lambda ready: ready == 2)
