@@ -135,9 +135,7 @@ class Wired(Checks):
         one; setup is about to begin.
         """
         if presence:
-            from .workers.introducing import introduce
-
-            introduce(self.gate, self.config, self.registry.checks, self._package)
+            presence.introduce(self.gate.generation, self._introduction)
         config, checks = self.config, self.registry.checks
         if config.webhook_url or config.fleet_url:
             from .companions import equip
@@ -167,6 +165,11 @@ class Wired(Checks):
     def any(self) -> bool:
         """Whether there are any checks."""
         return self.verdict.runner is not None
+
+    def _introduction(self) -> tuple[set[str], str]:
+        from .workers.introducing import introduction
+
+        return introduction(self.gate, self.config, self.registry.checks, self._package)
 
     def start(self) -> None:
         """Starts the checks; setup has finished in this worker."""

@@ -28,7 +28,6 @@ from .steps import NoSetup, Step, running
 if t.TYPE_CHECKING:
     from .drain import Departure
     from .headcount import Headcount
-    from .journal import Journal
     from .presence import Presence
     from .setup import Abroad, Setup
 
@@ -336,7 +335,6 @@ class Gate:
 
     def _keep_on(self) -> None:
         mended = time.monotonic()
-        journal = self._journal()
         while not self._left:
             now = time.monotonic()
             if self.setup:
@@ -346,8 +344,8 @@ class Gate:
             if not (self.presence or self.departure or self._checks.pace) and over:
                 return
             leaving = self.departure is not None and self.departure.turn(now)
-            if journal:
-                journal.keep(now, finished=self.local.is_set())
+            if self.presence and self.setup:
+                self.setup.tell(self.presence.directory, now)
             if self.presence and self.headcount:
                 self.headcount.check(now)
                 self._look()
@@ -363,15 +361,6 @@ class Gate:
         markers, beat = presence.watch.look().markers, self.server.beat
         oldest = bool(markers) and markers[0].pid == presence.pid
         self.record.keep(presence.directory, len(markers), oldest, beat() if beat else 0.0)
-
-    def _journal(self) -> Journal | None:
-        """What tells outsiders how far setup has come."""
-        setup = self.setup
-        if not self.presence or setup is None or isinstance(setup, NoSetup) or not setup.unfinished:
-            return None
-        from .journal import Journal
-
-        return Journal(self.presence, setup)
 
     def _look(self) -> None:
         """Opens the gate when the last worker is ready, and sees that another has opened it."""

@@ -39,43 +39,37 @@ TOLD = (
 """What is told of a check beside its name."""
 
 
-def introduce(gate: Gate, config: Config, checks: cabc.Sequence[Check], package: str) -> None:
-    """Has a worker tell what its server is; its presence keeps it told.
+def introduction(
+    gate: Gate, config: Config, checks: cabc.Sequence[Check], package: str
+) -> tuple[set[str], str]:
+    """The names that a worker has told of its server, and the text of `about.json`.
 
     :param package: what the app is part of: its installed version is the server's, where
         `HEALTH_VERSION` says nothing.
     """
-    presence, server = gate.presence, gate.server
-    if presence is None:
-        return
+    import json
+
+    server, options = gate.server, gate.options
     start = start_time(server.master)
     startup = sum("startup" in check.probes for check in checks)
-    limit = math.ceil(patience(gate.options.stall_after, server.timeout, server.idle_beat) or 0)
-    least = gate.options.min_workers
-    facts = (
+    limit = math.ceil(patience(options.stall_after, server.timeout, server.idle_beat) or 0)
+    facts = {
         f"master.{server.master}.{start}",
-        f"terms.{gate.generation}.{least}.{len(checks)}.{startup}.{limit}",
-    )
-
-    def describe() -> str:
-        import json
-
-        return json.dumps(
-            {
-                "app": gate.options.app_name,
-                "service": config.service or gate.options.app_name,
-                "version": config.version or installed_version(package),
-                "server": server.kind,
-                "listen": [*server.listen, *([config.listen] if config.listen else [])],
-                "master": {"pid": server.master, "start": start},
-                "generation": gate.generation,
-                "min_workers": least,
-                "stall_after": limit or None,
-                "checks": {c.name: {key: getattr(c, key) for key in TOLD} for c in checks},
-            }
-        )
-
-    presence.introduce(facts, describe)
+        f"terms.{gate.generation}.{options.min_workers}.{len(checks)}.{startup}.{limit}",
+    }
+    about = {
+        "app": options.app_name,
+        "service": config.service or options.app_name,
+        "version": config.version or installed_version(package),
+        "server": server.kind,
+        "listen": [*server.listen, *([config.listen] if config.listen else [])],
+        "master": {"pid": server.master, "start": start},
+        "generation": gate.generation,
+        "min_workers": options.min_workers,
+        "stall_after": limit or None,
+        "checks": {c.name: {key: getattr(c, key) for key in TOLD} for c in checks},
+    }
+    return facts, json.dumps(about)
 
 
 def installed_version(package: str) -> str | None:

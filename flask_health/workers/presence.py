@@ -47,8 +47,8 @@ class Presence:
         self._publication: Publication | None = None
         self._told_to_stop = False
         self._decided: set[str] = set()
-        self._describe: cabc.Callable[[], str] | None = None
-        self._described: bool | None = False
+        self._tell: cabc.Callable[[], tuple[set[str], str]] | None = None
+        self._undescribed: bool = False
         self._paused: str | None = None
         self._learnt: Census | None = None
         self._lock = threading.Lock()
@@ -90,17 +90,21 @@ class Presence:
             self._decided.add(fact)
             self._mend()
 
-    def introduce(self, facts: cabc.Collection[str], describe: cabc.Callable[[], str]) -> None:
-        """Tells outsiders what they need to judge this server, and what it is.
+    def introduce(self, generation: int, tell: cabc.Callable[[], tuple[set[str], str]]) -> None:
+        """Has outsiders told what they need to judge this server, and what it is. The first worker
+        of a generation tells it, and all of them keep it told.
 
-        :param facts: names, which are decided.
-        :param describe: makes the text of `about.json`. A server works as well without that file.
+        :param tell: gives names, which are decided, and the text of `about.json`. A server works
+            as well without that file.
         """
         with self._lock:
-            # The first worker of a reload finds what was true before it.
-            self._described = all(map(self.directory.exists, facts))
-            self._decided.update(facts)
-            self._describe = describe
+            ours = ("master.", f"terms.{generation}.")
+            facts = {name for name in self.directory.names() if name.startswith(ours)}
+            self._tell = tell
+            if len(facts) < len(ours):
+                facts, text = tell()
+                self._write_about(text)
+            self._decided |= facts
             self._mend()
 
     def pause(self, reason: str) -> None:
@@ -183,17 +187,17 @@ class Presence:
             self._complain(error)
         else:
             self._complained = False
-        if self._describe and not (self._described and self.directory.exists(ABOUT)):
-            self._write_about(self._describe())
+        if self._tell and not self.directory.exists(ABOUT):
+            self._write_about(self._tell()[1])
 
     def _write_about(self, text: str) -> None:
         try:
             self.directory.write(ABOUT, text)
-            self._described = True
+            self._undescribed = False
         except OSError as error:
-            if self._described is not None:
+            if not self._undescribed:
                 log.warning("cannot write %s, which outsiders read: %s", ABOUT, error)
-            self._described = None  # Tried again, and not told of again.
+            self._undescribed = True
 
     def _move(self) -> None:
         directory = join(self._boot, self._bases, self.problems)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import contextlib
 import functools
 import logging
+import math
 import os
 import time
 import traceback
@@ -13,11 +15,12 @@ import typing as t
 from ..exceptions import SetupFailedError, SetupTimeoutError
 from ..model.mask import mask, mask_secrets
 from ..model.server import WorkerState
+from .statedir import PROGRESS, progress_of
 from .steps import TAKEOVERS, Progress, Step, backoff, running
 
 if t.TYPE_CHECKING:
     from .presence import Presence
-    from .statedir import Lock
+    from .statedir import Lock, StateDir
 
     Told = cabc.Callable[[BaseException | None], None]
     """Tells other workers of a failure; None: of another attempt."""
@@ -28,6 +31,9 @@ if t.TYPE_CHECKING:
     """Has a step run once for all servers; see :class:`flask_health.fleet.steps.FleetSteps`."""
 
 log: logging.Logger = logging.getLogger("flask_health")
+
+TELLING = 0.25
+"""Seconds between two times that outsiders are told of progress, at least."""
 
 LOOK_AT_RUNNER = 0.05
 """Seconds between two looks of a waiting worker at the one that runs a step for all."""
@@ -54,6 +60,8 @@ class Setup:
     ) -> None:
         self.steps: list[Progress] = [Progress(step) for step in steps]
         self.retry_at: float | None = None
+        self._told_at = 0.0 if steps else math.inf
+        self._told_last = 0
         self.gave_up: bool = False
         self._call = call
         self._changed = changed
@@ -97,6 +105,43 @@ class Setup:
         self._finished = True
         self.duration = time.monotonic() - began
         self._changed()
+
+    def tell(self, directory: StateDir, now: float) -> None:
+        """Tells outsiders now and then how far it has come, and nothing more once it has finished.
+        A disk that is full leaves what was told, and nothing else suffers.
+        """
+        if now - self._told_at < TELLING:
+            return
+        self._told_at = now if self.unfinished else math.inf
+        with contextlib.suppress(OSError):
+            if not self.unfinished:
+                directory.remove(progress_of(os.getpid()))
+                return
+            text = self._progress()
+            if hash(text) != self._told_last:
+                directory.make_folder(PROGRESS)
+                directory.write(progress_of(os.getpid()), text)
+                self._told_last = hash(text)
+
+    def _progress(self) -> str:
+        """The steps as their file holds them: `began` is when the running attempt did, on the
+        monotonic clock.
+        """
+        import json
+
+        steps = [
+            {
+                "name": step.step.name,
+                "scope": step.step.scope,
+                "state": step.state,
+                "fraction": step.fraction,
+                "note": mask(step.note),
+                "error": mask(str(step.error or "")),
+                "began": step.started,
+            }
+            for step in self.steps
+        ]
+        return json.dumps({"steps": steps})
 
     def check_timeouts(self, now: float) -> None:
         """Marks a step that runs longer than its timeout as failed. It goes on: a thread cannot

@@ -8,6 +8,9 @@ import typing as t
 
 from ..model.server import WorkerState
 
+if t.TYPE_CHECKING:
+    from .statedir import StateDir
+
 Scope = t.Literal["worker", "server", "fleet"]
 SCOPES: tuple[Scope, ...] = t.get_args(Scope)
 
@@ -87,3 +90,6 @@ class NoSetup:
 
     def check_timeouts(self, now: float) -> None:
         """No step can be late."""
+
+    def tell(self, directory: StateDir, now: float) -> None:
+        """Nobody need be told of progress."""
