@@ -128,7 +128,7 @@ class Server(RuleBasedStateMachine):
     @rule(number=numbers)
     def look_whether_to_open(self, number: int) -> None:
         gate = self.one(number).gate
-        gate._look()
+        gate.look()
         if gate.event.is_set() and not self.opened:
             assert self.ready() >= WANTED, "the gate opened too early"
             self.opened = True

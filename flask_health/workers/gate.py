@@ -10,16 +10,15 @@ T3  a worker that replaces a dead one stays out of the accept loop until its T1
 from __future__ import annotations
 
 import collections.abc as cabc
-import contextlib
 import logging
 import os
-import sys
 import threading
 import time
 import typing as t
 
 from ..model import judge
 from ..model.server import SERVING, Census, WorkerState
+from .keeper import Keeper, start_thread
 from .process import parent
 from .records import Record
 from .server import Role, Server, enroll
@@ -32,12 +31,6 @@ if t.TYPE_CHECKING:
     from .setup import Abroad, Setup
 
 log: logging.Logger = logging.getLogger("flask_health")
-
-OPENING_LOOK = 0.05
-"""Seconds between two looks at the siblings while the gate is closed."""
-
-MENDING_LOOK = 1.0
-"""Seconds between two looks at our own marker once it is open."""
 
 
 class GateOptions(t.NamedTuple):
@@ -127,8 +120,7 @@ class Gate:
         self._made_in = os.getpid()
         self._tickets = [None]
         self._turned = threading.Event()
-        self._woken = threading.Event()
-        self._left = False
+        self._keeper = Keeper(self, self._checks)
         if server.role is not Role.ALONE:
             _import_shared()  # Here: the workers that a preloading master forks have it already.
         enroll(self)
@@ -202,7 +194,7 @@ class Gate:
             if os.getpid() != self._made_in:
                 # In place: users hold these objects, which a preloading master made before its
                 # worker was monkey-patched. Where nobody has forked, threads may wait for them.
-                for event in (self.event, self.local, self._turned, self._woken):
+                for event in (self.event, self.local, self._turned, self._keeper.woken):
                     event.__init__()  # type: ignore[misc]
             self.server = self.server.placed()
             self._appear()
@@ -210,9 +202,9 @@ class Gate:
         self._changed()
         self.begun = True
         if self.presence or self.setup.unfinished or self.departure or self._checks.pace:
-            _start_thread(self._keep, "flask-health-keeper")
+            start_thread(self._keeper.keep, "flask-health-keeper")
         if self.setup.unfinished:
-            _start_thread(self._run_setup, "flask-health-setup")
+            start_thread(self._run_setup, "flask-health-setup")
 
     def settle(self, timeout: float | None) -> BaseException | None:
         """Waits until the setup of this process has finished or failed, at most `timeout` seconds.
@@ -247,7 +239,7 @@ class Gate:
 
     def wake(self) -> None:
         """Has the keeper take its turn now. For signal handlers."""
-        self._woken.set()
+        self._keeper.woken.set()
 
     def told_to_stop(self) -> None:
         """Says that this worker accepts no more. Called in signal handlers."""
@@ -256,7 +248,7 @@ class Gate:
 
     def leave(self) -> None:
         """Withdraws this worker from the shared state."""
-        self._left = True
+        self._keeper.left = True
         if self.presence and self.presence.pid == os.getpid():
             self._checks.stop()
             self.presence.leave()
@@ -283,7 +275,7 @@ class Gate:
                 from .orders import give
 
                 give(self)
-            self._keep_record(self.presence)
+            self._keeper.keep_record(self.presence)
         elif self.server.workers > 1:
             log.error("no directory for shared state: each worker answers for itself alone")
 
@@ -315,7 +307,7 @@ class Gate:
         if self.presence:
             if self.presence.state is not state or not self.begun:
                 self.presence.say(state)
-            self._look()
+            self.look()
         elif state is WorkerState.READY:
             self.event.set()
         if state is WorkerState.STARTING:
@@ -323,46 +315,11 @@ class Gate:
         else:
             self._turned.set()
         if state is WorkerState.FAILED:
-            self._exit_if_wanted()
+            from .serving import exit_if_wanted
 
-    def _keep(self) -> None:
-        """The life of the keeper's thread: timeouts, the opening, mending, and the end."""
-        try:
-            self._keep_on()
-        finally:
-            if self.departure:
-                self.departure.abandon()
+            exit_if_wanted(self)
 
-    def _keep_on(self) -> None:
-        mended = time.monotonic()
-        while not self._left:
-            now = time.monotonic()
-            if self.setup:
-                self.setup.check_timeouts(now)
-            over = self.local.is_set() or (self.setup is not None and self.setup.gave_up)
-            self._checks.look()
-            if not (self.presence or self.departure or self._checks.pace) and over:
-                return
-            leaving = self.departure is not None and self.departure.turn(now)
-            if self.presence and self.setup:
-                self.setup.tell(self.presence.directory, now)
-            if self.presence and self.headcount:
-                self.headcount.check(now)
-                self._look()
-                if now - mended > MENDING_LOOK:
-                    mended = now
-                    self.presence.mend()
-                    self._keep_record(self.presence)
-            calm = over and self.event.is_set() and not leaving
-            self._woken.wait((self._checks.pace or MENDING_LOOK) if calm else OPENING_LOOK)
-            self._woken.clear()
-
-    def _keep_record(self, presence: Presence) -> None:
-        markers, beat = presence.watch.look().markers, self.server.beat
-        oldest = bool(markers) and markers[0].pid == presence.pid
-        self.record.keep(presence.directory, len(markers), oldest, beat() if beat else 0.0)
-
-    def _look(self) -> None:
+    def look(self) -> None:
         """Opens the gate when the last worker is ready, and sees that another has opened it."""
         if self.presence is None or self.event.is_set():
             return
@@ -373,30 +330,6 @@ class Gate:
         if census.opened or self.presence.directory.exists("open"):
             self.presence.decide("open")
             self.event.set()
-
-    def _exit_if_wanted(self) -> None:
-        setup = self.setup
-        if not (self.options.exit_on_failure and setup) or self.event.is_set():
-            return
-        step = next(p for p in setup.steps if p.error)
-        if step.step.retries is not None and not setup.gave_up and step.state == "failed":
-            return  # It will be tried again.
-        census = self.census
-        if census and census.opened:
-            return
-        log.critical("setup failed before the gate ever opened: ending the server: %s", step.error)
-        self._exit()
-
-    def _exit(self) -> None:
-        from .serving import end
-
-        status = end(self.server)
-        if status is None:
-            return
-        logging.shutdown()
-        with contextlib.suppress(OSError, ValueError):
-            sys.stderr.flush()
-        os._exit(status)
 
 
 def _generation(presence: Presence, server: Server) -> int:
@@ -414,7 +347,3 @@ def _generation(presence: Presence, server: Server) -> int:
 def _import_shared() -> None:
     """Imports what only a server of several workers needs."""
     from . import headcount, presence  # noqa: F401
-
-
-def _start_thread(target: cabc.Callable[[], None], name: str) -> None:
-    threading.Thread(target=target, name=name, daemon=True).start()

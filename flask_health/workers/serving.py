@@ -6,14 +6,21 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import sys
 import threading
 import time
 import types
+import typing as t
 
 from .gunicorn import leave
 from .server import Role, Server, frames, members
+
+if t.TYPE_CHECKING:
+    from .gate import Gate
+
+log: logging.Logger = logging.getLogger("flask_health")
 
 LOADING_LOOK = 0.02
 """Seconds between two looks at a thread that loads the app."""
@@ -82,6 +89,29 @@ def leave_at_exit() -> None:
     """
     atexit.unregister(leave)
     atexit.register(leave)
+
+
+def exit_if_wanted(gate: Gate) -> None:
+    """Ends the server when its setup has failed for good before the gate has ever opened, if that
+    is what the configuration asks for.
+    """
+    setup = gate.setup
+    if not (gate.options.exit_on_failure and setup) or gate.event.is_set():
+        return
+    step = next(p for p in setup.steps if p.error)
+    if step.step.retries is not None and not setup.gave_up and step.state == "failed":
+        return  # It will be tried again.
+    census = gate.census
+    if census and census.opened:
+        return
+    log.critical("setup failed before the gate ever opened: ending the server: %s", step.error)
+    status = end(gate.server)
+    if status is None:
+        return
+    logging.shutdown()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+    os._exit(status)
 
 
 def end(server: Server) -> int | None:
