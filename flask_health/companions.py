@@ -73,7 +73,8 @@ def equip(wired: Wired) -> None:
 
 
 def _join_fleet(wired: Wired) -> None:
-    from .fleet.member import Member, Options
+    from .fleet.identity import Options
+    from .fleet.member import Member
 
     config, gate, verdict = wired.config, wired.gate, wired.verdict
     app = wired.app()

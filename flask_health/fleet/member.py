@@ -7,37 +7,34 @@ checks; before there is one, by any.
 from __future__ import annotations
 
 import collections.abc as cabc
-import hashlib
+import dataclasses
 import logging
-import os
 import random
-import socket
 import threading
 import time
 import typing as t
-import uuid
 import weakref
 
 from ..model import fleet as model
 from ..model.fleet import FleetReport, Sight
-from ..model.mask import mask
 from ..model.report import Report
 from ..model.server import SERVING
+from .identity import Options, identity_of, name_of
 from .keys import Keys, plain
 from .listing import Listing
 from .scripts import BEAT, LEAVE
 from .sharing import Sharing
+from .siblings import Siblings
 from .steps import FleetSteps
 from .store import Store, StoreError
 from .summary import Summary, summarize
-from .view import NOTE, View, from_note, read_changes, to_note
+from .view import View, read_changes
 
 if t.TYPE_CHECKING:
     from ..model.check import Check
     from ..model.traffic import Traffic
     from ..workers.gate import Gate
     from ..workers.presence import Presence
-    from ..workers.statedir import Lock
 
 log: logging.Logger = logging.getLogger("flask_health")
 
@@ -60,21 +57,6 @@ KEPT = 120.0
 
 GOODBYE = 0.3
 """Seconds that a server which ends may take to say so."""
-
-
-class Options(t.NamedTuple):
-    """What the configuration says about the fleet.
-
-    :ivar panic: the share of failing servers above which a check is only warned of.
-    :ivar least: the number of servers below which it never is.
-    """
-
-    url: str
-    service: str
-    release: str
-    required: bool
-    panic: float
-    least: int
 
 
 class Member:
@@ -117,12 +99,11 @@ class Member:
         notice = self._period + self.store.patience
         self.sharing: Sharing = Sharing(checks, notice, self._wake)
         self.steps: FleetSteps = FleetSteps(
-            self.store, self.keys, options.release, _name(gate), options.required
+            self.store, self.keys, options.release, name_of(gate), options.required
         )
         self._presence: Presence | None = None
-        self._speaks: Lock | None = None
+        self._siblings: Siblings | None = None
         self._view = View()
-        self._read = (0, 0)
         self._version = ""
         self._told: Summary | None = None
         self._last = 0.0
@@ -131,7 +112,8 @@ class Member:
     def join(self, presence: Presence | None) -> None:
         """Begins to tell and to listen, in a thread of its own."""
         self._presence = presence
-        self.identity, self.name = _identity(self._gate), _name(self._gate)
+        self._siblings = Siblings(presence) if presence else None
+        self.identity, self.name = identity_of(self._gate), name_of(self._gate)
         threading.Thread(
             target=_live, args=(weakref.ref(self),), name="flask-health-fleet", daemon=True
         ).start()
@@ -139,11 +121,12 @@ class Member:
     def leave(self) -> None:
         """This worker ends. If its server ends with it, it says so."""
         self._left = True
-        speaks, self._speaks = self._speaks, None
-        if speaks and self._told is not None and not self.store.problem and self._server_ends():
-            self._say_goodbye()
-        if speaks:
-            speaks.let_go()
+        others = self._siblings
+        if others:
+            known = self._told is not None and not self.store.problem
+            if others.speaks and known and others.all_stop():
+                self._say_goodbye()
+            others.let_go()
         self.store.close()
 
     def _say_goodbye(self) -> None:
@@ -214,12 +197,8 @@ class Member:
         except StoreError as error:
             self.sharing.lost(time.monotonic())
             self._due = now + self.store.pause()
-            self._view = View(
-                self._view.sight,
-                str(error),
-                self._view.panics,
-                self._view.changes,
-                self.sharing.alone,
+            self._view = dataclasses.replace(
+                self._view, problem=str(error), alone=self.sharing.alone
             )
             self._tell_siblings()
 
@@ -274,51 +253,28 @@ class Member:
 
     def _speak_if_due(self) -> bool:
         """Whether this worker asks the store for its server."""
-        presence = self._presence
-        if presence is None:
+        presence, others = self._presence, self._siblings
+        if presence is None or others is None:
             return True
-        wanted = self._leads() or not presence.watch.look().how_many(SERVING)
-        if self._speaks and not (wanted and presence.directory.has("fleet", self._speaks)):
-            self._speaks.let_go()
-            self._speaks = None
-        if wanted and self._speaks is None:
-            try:
-                self._speaks = presence.directory.claim("fleet")
-            except OSError:
-                return False  # The directory is being mended; it will be there at the next look.
-            if self._speaks:
-                self._listen(time.monotonic())  # What the one before it knew.
-        return self._speaks is not None
+        spoke = others.speaks
+        speaks = others.speak(self._leads() or not presence.watch.look().how_many(SERVING))
+        if speaks and not spoke:
+            self._listen(time.monotonic())  # What the one before it knew.
+        return speaks
 
     def _listen(self, now: float) -> None:
         """Takes over what the worker has learnt that asks the store."""
-        presence = self._presence
-        if presence is None:
-            return
-        try:
-            found = os.stat(NOTE, dir_fd=presence.directory.fd)
-        except OSError:
-            return
-        seen = found.st_mtime_ns, found.st_ino
-        if seen != self._read:
-            self._read = seen
-            self._view = from_note(presence.directory.read(NOTE)) or self._view
-            self._version = ""
+        news = self._siblings.news() if self._siblings else None
+        if news:
+            self._view, self._version = news, ""
         sight = self._view.sight
         stale = sight is None or sight.is_stale(now)
         self.sharing.panics = {} if stale else self._view.panics
 
     def _tell_siblings(self) -> None:
-        presence = self._presence
-        if presence is None:
-            return
-        view = self._view
-        told = View(view.sight, view.problem, self.sharing.panics, view.changes, view.alone)
-        try:
-            presence.directory.make_folder("results")
-            presence.directory.write(NOTE, to_note(told))
-        except OSError:
-            pass  # Told by who publishes results; their details are older than ours.
+        self._view = dataclasses.replace(self._view, panics=self.sharing.panics)
+        if self._siblings:
+            self._siblings.tell(self._view)
 
     def _all_keys(self) -> list[str]:
         keys = self.keys
@@ -330,24 +286,6 @@ class Member:
             keys.server(self.identity),
             keys.checks,
         ]
-
-    def _server_ends(self) -> bool:
-        """Whether the other workers have been told to stop as well."""
-        presence = self._presence
-        return presence is not None and (presence.watch.look().draining or presence.all_stop())
-
-
-def _identity(gate: Gate) -> str:
-    """What tells this server from all others; the same in all of its workers."""
-    if gate.presence is None:
-        return uuid.uuid4().hex[:12]
-    boot = os.path.basename(gate.presence.directory.path)
-    return hashlib.sha256(f"{socket.gethostname()} {boot}".encode()).hexdigest()[:12]
-
-
-def _name(gate: Gate) -> str:
-    """This server, for people."""
-    return mask(f"{socket.gethostname()}:{gate.server.master or os.getpid()}")
 
 
 def _ms(seconds: float) -> int:

@@ -9,9 +9,6 @@ import typing as t
 
 from ..model.fleet import Aggregate, Release, Sight
 
-NOTE = "results/fleet.json"
-"""Where in the state directory the worker that asks the store tells its siblings."""
-
 
 @dataclasses.dataclass(frozen=True)
 class View:
