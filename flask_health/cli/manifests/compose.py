@@ -77,7 +77,7 @@ def _redis(plan: Plan) -> str:
     return f"""\
   redis:
     image: redis:7-alpine
-    command: ["redis-server", "--save", "", "--appendonly", "no"] # nothing to keep: all expires
+    command: ["redis-server", "--appendonly", "yes"] # which steps are done outlives a restart
     healthcheck:
       test: ["CMD", "redis-cli", "ping"]
       interval: {PERIOD}s
