@@ -1,8 +1,8 @@
 """Health probes for Flask that are true for all workers of a server.
 
 Reading order: `extension` wires the rooms to an app. `workers/gate` is the init gate and its life
-story, `workers/statedir` and `workers/watch` are how workers agree, `model/judge` decides, and
-`web/probe` answers.
+story, `workers/boots`, `workers/statedir` and `workers/watch` are how workers agree, `model/judge`
+decides, and `web/probe` answers.
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ def test_a_check_loads_next_to_nothing(tmp_path: Path, place: str) -> None:
     found = loaded(tmp_path, "check", *targets[place])
     assert "flask_health.cli.check" in found
     assert not found & (FRAMEWORKS | SLOW)
+    assert "flask_health.workers.boots" not in found
 
 
 @pytest.mark.parametrize("command", ["wait", "status", "drain", "pause", "resume"])

@@ -17,8 +17,9 @@ from support.statedir import boots
 from support.waiting import eventually
 
 from flask_health.workers import tally
+from flask_health.workers.boots import join
 from flask_health.workers.records import EVERY
-from flask_health.workers.statedir import StateDir, join
+from flask_health.workers.statedir import StateDir
 
 SEEN = {"FLASK_HEALTH_DETAILS": "always"}
 KINDS = ["sync", "gthread", "gevent"]

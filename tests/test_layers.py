@@ -153,6 +153,7 @@ UNUSED = {
     "flask_health.web.page",
     "flask_health.web.pages",
     "flask_health.web.render",
+    "flask_health.workers.boots",
     "flask_health.workers.port",
     "flask_health.workers.presence",
     "flask_health.workers.runner",

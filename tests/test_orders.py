@@ -14,8 +14,9 @@ from support.waiting import eventually
 
 from flask_health import HealthCheck, Status
 from flask_health.workers import orders
+from flask_health.workers.boots import join
 from flask_health.workers.gate import Gate
-from flask_health.workers.statedir import StateDir, join
+from flask_health.workers.statedir import StateDir
 from flask_health.workers.survey import survey
 from flask_health.workers.verdict import Verdict
 

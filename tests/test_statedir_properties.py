@@ -25,11 +25,12 @@ from support.local import sibling, worker_gate
 
 from flask_health.model import judge
 from flask_health.model.server import SERVING, STATES, TOLD, Marker, WorkerState
-from flask_health.workers import statedir
+from flask_health.workers import boots, statedir
+from flask_health.workers.boots import join, remove_if_unused
 from flask_health.workers.gate import Gate
 from flask_health.workers.presence import Presence
 from flask_health.workers.process import start_time
-from flask_health.workers.statedir import StateDir, join
+from flask_health.workers.statedir import StateDir
 from flask_health.workers.watch import Lifelines, Watch
 
 WANTED = 2
@@ -196,7 +197,7 @@ class Server(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         for home in self.base.glob("flask-health-*"):
-            statedir._sweep(str(home))
+            boots._sweep(str(home))
 
     @precondition(lambda self: self.workers)
     @rule()
@@ -290,7 +291,7 @@ def order(actors: Actors, boot: str, what: str, which: int, how: int) -> None:
     elif what == "mend":
         actor.do("mend")
     elif what == "sweep":
-        statedir._sweep(str(next(actors.base.glob("flask-health-*"))))
+        boots._sweep(str(next(actors.base.glob("flask-health-*"))))
 
 
 def retire(actors: Actors, actor: Actor) -> None:
@@ -308,7 +309,7 @@ def settle(directory: StateDir, watch: Watch) -> None:
     assert watch.unchanged()
 
 
-boots = itertools.count()
+ordinals = itertools.count()
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(Check))
@@ -317,7 +318,7 @@ def test_processes_are_seen_as_they_are(actors: Actors, orders: list[tuple[str, 
     """After each event one reader, which keeps its watch, sees exactly who lives, in which state:
     nothing that it remembers survives a change.
     """
-    boot = f"boot{next(boots)}"
+    boot = f"boot{next(ordinals)}"
     directory = join(boot, [str(actors.base)], [])
     assert directory
     watch = Watch(directory, os.getpid())
@@ -332,7 +333,7 @@ def test_processes_are_seen_as_they_are(actors: Actors, orders: list[tuple[str, 
     finally:
         actors.end()
         directory.leave()
-        directory.remove_if_unused()
+        remove_if_unused(directory.path)
 
 
 def test_readers_never_see_the_dead(actors: Actors) -> None:
@@ -383,18 +384,18 @@ def test_a_directory_made_anew_is_not_swept(
     """
     path = tmp_path / "v1-boot"
     path.mkdir()
-    try_lock = statedir._try_lock
+    try_lock = statedir.try_lock
 
-    def replaced(fd: int, kind: int) -> bool:
+    def replaced(fd: int) -> bool:
         path.rmdir()
         path.mkdir()
-        return try_lock(fd, kind)
+        return try_lock(fd)
 
-    monkeypatch.setattr(statedir, "_try_lock", replaced)
-    statedir._remove_void(str(path))
+    monkeypatch.setattr(boots, "try_lock", replaced)
+    remove_if_unused(str(path))
     assert path.is_dir()
     monkeypatch.undo()
-    statedir._remove_void(str(path))
+    remove_if_unused(str(path))
     assert not path.exists()
 
 
@@ -413,7 +414,7 @@ def test_no_sweep_takes_a_directory_from_under_a_worker(tmp_path: Path) -> None:
             if not directory.exists(f"file{number}"):
                 wrong.append((number, turn, "swept"))
             directory.leave()
-            directory.remove_if_unused()
+            remove_if_unused(directory.path)
 
     threads = [threading.Thread(target=come_and_go, args=(n,)) for n in range(4)]
     for thread in threads:
@@ -483,7 +484,7 @@ def test_a_sweep_removes_exactly_the_void(living: list[str]) -> None:
             directory._presence.let_go()
     (home,) = base.iterdir()
     (home / "unknown").mkdir()
-    statedir._sweep(str(home))
+    boots._sweep(str(home))
     left = {path.name for path in home.iterdir()}
     assert left == {"unknown", *(f"v1-{boot}" for boot in living)}
     for boot in living:

@@ -21,8 +21,9 @@ from support.local import sibling
 from support.waiting import eventually
 
 from flask_health.model.server import Census, Marker, WorkerState
+from flask_health.workers.boots import join
 from flask_health.workers.process import start_time
-from flask_health.workers.statedir import StateDir, join
+from flask_health.workers.statedir import StateDir
 from flask_health.workers.watch import COARSE_CLOCK, Lifelines, Watch
 
 ME = os.getpid()

@@ -24,6 +24,7 @@ from support.waiting import eventually
 
 from flask_health.model.traffic import measure
 from flask_health.workers import process, records, statedir, tally
+from flask_health.workers.boots import join
 from flask_health.workers.records import (
     BOUNDS,
     BUCKETS,
@@ -35,7 +36,7 @@ from flask_health.workers.records import (
     SPENT,
     Record,
 )
-from flask_health.workers.statedir import StateDir, join
+from flask_health.workers.statedir import StateDir
 
 
 def count(record: Record, number: int = 1, bucket: int = 0) -> None:

@@ -11,9 +11,10 @@ import os
 import threading
 
 from ..model.server import DRAIN, PAUSE, TOLD, Census, Marker, WorkerState, parse_marker
+from .boots import join, remove_if_unused
 from .process import forked_children, start_time
 from .server import Server
-from .statedir import ABOUT, Publication, StateDir, join, marker_is_alive, progress_of
+from .statedir import ABOUT, Publication, StateDir, marker_is_alive, progress_of
 from .watch import Watch
 
 log: logging.Logger = logging.getLogger("flask_health")
@@ -145,7 +146,7 @@ class Presence:
         self.directory.leave()
         # Asked only now: else the last one to leave may have looked before its siblings stopped.
         if self.all_stop():
-            self.directory.remove_if_unused()
+            remove_if_unused(self.directory.path)
 
     def _say(self, state: WorkerState) -> None:
         self._publish(self._marker._replace(state=state))

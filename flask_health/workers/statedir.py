@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
 import time
 from _thread import get_ident
 
@@ -29,9 +28,10 @@ except ImportError:  # Windows: every process is a server of one.
 available: bool = fcntl is not None
 """Whether this platform can share state between processes at all."""
 
-_DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
-_CREATE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+DIRECTORY: int = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+"""How a directory is opened: never through a symbolic link."""
 
+_CREATE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
 MOST_TEXT = 1 << 20
 """Characters of a file that are read."""
@@ -173,7 +173,7 @@ class StateDir:
         """The names of all files; none when the directory, or a folder in it, is not there."""
         try:
             # A descriptor of its own: two threads that list one share its position.
-            fd = os.open(folder, _DIRECTORY, dir_fd=self.fd)
+            fd = os.open(folder, DIRECTORY, dir_fd=self.fd)
         except FileNotFoundError:
             return []
         try:
@@ -184,7 +184,7 @@ class StateDir:
     def claim(self, name: str) -> Lock | None:
         """Takes the lock on a file that is never removed; None while another process has it."""
         fd = os.open(name, _CREATE, 0o600, dir_fd=self.fd)
-        return Lock(fd) if _try_lock(fd, fcntl.LOCK_EX) else None
+        return Lock(fd) if try_lock(fd) else None
 
     @contextlib.contextmanager
     def having(self, folder: str) -> cabc.Iterator[None]:
@@ -205,8 +205,8 @@ class StateDir:
                 lock.let_go()
 
     def _lock_folder(self, folder: str) -> Lock | None:
-        fd = os.open(folder, _DIRECTORY, dir_fd=self.fd)
-        return Lock(fd) if _try_lock(fd, fcntl.LOCK_EX) else None
+        fd = os.open(folder, DIRECTORY, dir_fd=self.fd)
+        return Lock(fd) if try_lock(fd) else None
 
     def is_locked(self, name: str) -> bool:
         """Whether a living process holds the lock on a file.
@@ -215,7 +215,7 @@ class StateDir:
         """
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self.fd)
         # Readers ask for a shared lock: they never see one another, only an owner.
-        if _try_lock(fd, fcntl.LOCK_SH):
+        if try_lock(fd, shared=True):
             close(fd)
             return False
         return True
@@ -231,10 +231,6 @@ class StateDir:
         """Says that this process no longer uses the directory."""
         self._presence.let_go()
 
-    def remove_if_unused(self) -> None:
-        """Removes the directory, unless a living process uses it."""
-        _remove_void(self.path)
-
 
 class Publication:
     """A worker's own marker: visible only once it is locked, renamed at each change of state.
@@ -249,7 +245,7 @@ class Publication:
         temporary = f".tmp.{marker.pid}.{marker.age}"
         directory.remove(temporary)
         fd = os.open(temporary, _CREATE | os.O_EXCL, 0o600, dir_fd=directory.fd)
-        if not _try_lock(fd, fcntl.LOCK_EX):
+        if not try_lock(fd):
             raise OSError(errno.EWOULDBLOCK, "a new file is locked", temporary)
         self._lock = Lock(fd)
         directory.rename(temporary, marker.name)
@@ -291,7 +287,7 @@ def look_into(path: str) -> StateDir:
 
     :raises OSError: when it cannot be opened.
     """
-    return StateDir(path, os.open(path, _DIRECTORY), Lock(-1))
+    return StateDir(path, os.open(path, DIRECTORY), Lock(-1))
 
 
 def candidates(configured: str | None, server_tmp: str | None) -> list[str]:
@@ -308,104 +304,9 @@ def candidates(configured: str | None, server_tmp: str | None) -> list[str]:
     return list(dict.fromkeys(([configured] if configured else []) + present))
 
 
-def join(boot: str, bases: cabc.Sequence[str], problems: list[str]) -> StateDir | None:
-    """The directory of a boot: joined where a sibling created it, else created in the first
-    usable base; None when there is none.
-
-    What is wrong with the bases that come before it replaces the content of `problems`.
-    """
-    for create in (False, True):
-        problems.clear()
-        for base in bases:
-            try:
-                directory = _enter(base, boot, create)
-            except (Unusable, OSError) as error:
-                why = (isinstance(error, OSError) and error.strerror) or error
-                problems.append(f"{base} cannot hold shared state: {why}")
-                continue
-            if directory:
-                _sweep(os.path.dirname(directory.path))
-                return directory
-            if not os.access(base, os.W_OK | os.X_OK):
-                problems.append(f"{base} cannot hold shared state: it is not writable")
-    return None
-
-
-def _enter(base: str, boot: str, create: bool) -> StateDir | None:
-    home = os.path.join(base, f"flask-health-{os.geteuid()}")
-    name = f"v1-{boot}"
-    deadline = time.monotonic() + 3.0
-    while time.monotonic() < deadline:
-        home_fd = _open_private(home, create)
-        if home_fd is None:
-            return None
-        try:
-            if create:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(name, 0o700, dir_fd=home_fd)
-            fd = os.open(name, _DIRECTORY, dir_fd=home_fd)
-        except FileNotFoundError:
-            if not create:
-                return None
-            continue  # Swept between the two calls: look again.
-        finally:
-            close(home_fd)
-        directory = _occupy(os.path.join(home, name), fd)
-        if directory:
-            if create:
-                _prove_writable(directory)
-            return directory
-        time.sleep(0.01)  # It is being swept: look again.
-    raise Unusable("the directory vanishes again and again")
-
-
-def _open_private(path: str, create: bool) -> int | None:
-    """Opens a directory that is ours alone; None when there is none."""
-    if create:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o700)
-    try:
-        fd = os.open(path, _DIRECTORY)
-    except FileNotFoundError:
-        if create:
-            raise
-        return None
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise Unusable(f"{os.path.basename(path)} is not a real directory") from None
-        raise
-    found = os.fstat(fd)
-    if found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o077:
-        return fd
-    close(fd)
-    raise Unusable(
-        f"{os.path.basename(path)} must belong to uid {os.geteuid()} with mode 0700, "
-        f"not to uid {found.st_uid} with mode {stat.S_IMODE(found.st_mode):04o}"
-    )
-
-
-def _prove_writable(directory: StateDir) -> None:
-    name = f".tmp.{os.getpid()}.probe"
-    directory.create(name)
-    directory.remove(name)
-
-
-def _occupy(path: str, fd: int) -> StateDir | None:
-    """Marks a directory as used by this process; None when a sweeper was faster."""
-    presence = os.open(".", _DIRECTORY, dir_fd=fd)
-    try:
-        if not _try_lock(presence, fcntl.LOCK_SH):
-            close(fd)
-            return None
-    except OSError:  # A file system without locks.
-        close(fd)
-        raise
-    directory = StateDir(path, fd, Lock(presence))
-    return directory if directory.in_place() else None
-
-
-def _try_lock(fd: int, kind: int) -> bool:
+def try_lock(fd: int, shared: bool = False) -> bool:
     """Tries to lock an open file; closes it when another process has it."""
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
         fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -415,40 +316,3 @@ def _try_lock(fd: int, kind: int) -> bool:
         close(fd)
         raise
     return True
-
-
-def _sweep(home: str) -> None:
-    """Removes the directories of boots that no living process uses."""
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(home):
-            if entry.name.startswith("v1-"):
-                _remove_void(entry.path)
-
-
-def _remove_void(path: str) -> None:
-    """Removes the directory of a boot, unless a living process uses it."""
-    with contextlib.suppress(OSError):
-        fd = os.open(path, _DIRECTORY)
-        # Who joins meanwhile fails to get its own lock, and looks again: see _enter.
-        if _try_lock(fd, fcntl.LOCK_EX):
-            try:
-                # Another one may have been made at this path since it was opened; this one stays
-                # where it is now, for whoever removes it needs the lock.
-                if os.path.samestat(os.fstat(fd), os.lstat(path)):
-                    _empty(fd)
-                    os.rmdir(path)
-            finally:
-                close(fd)
-
-
-def _empty(fd: int) -> None:
-    for name in os.listdir(fd):
-        try:
-            os.unlink(name, dir_fd=fd)
-        except (IsADirectoryError, PermissionError):  # As Linux and macOS say it.
-            folder = os.open(name, _DIRECTORY, dir_fd=fd)
-            try:
-                _empty(folder)
-            finally:
-                close(folder)
-            os.rmdir(name, dir_fd=fd)
