@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import shell, statedir
+from support import shell
 from support.environment import environment, free_port
 from support.gunicorn import Gunicorn, Serve
 from support.stage import Stage
@@ -330,9 +330,6 @@ def test_orders_are_those_of_the_api(serve: Serve) -> None:
     order("pause")
     assert order("resume") == "resumed, and still draining"
     assert server.get("/health").code == 503
-    (boot,) = statedir.boots(server.state)
-    (boot / "drain").unlink()
-    eventually((boot / "drain").exists, why="a drain that cannot be undone")
 
 
 def test_a_drain_waits_for_probers(serve: Serve) -> None:
