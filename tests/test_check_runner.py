@@ -63,7 +63,7 @@ def test_a_doubtful_check_runs_at_the_retry_interval(told: Told) -> None:
     runs.turns_for(0.1)
     assert told.runs == 1
     told.says = False
-    runs.runner._slots["database"].due = 0.0
+    runs.runner.runs.slots["database"].due = 0.0
     runs.until(lambda: runs.result("database").status is FAIL)
     assert told.runs == 4  # three failures, none of them 30 s after the other
     told.says = True
@@ -149,7 +149,7 @@ def test_the_late_end_of_a_timed_out_run_is_no_result(told: Told) -> None:
     eventually(lambda: told.running, lambda running: running == 0)
     runs.turns_for(0.1)
     assert runs.result("database").output == "timed out after 0.05 s"
-    runs.runner._slots["database"].due = 0.0
+    runs.runner.runs.slots["database"].due = 0.0
     runs.until(lambda: runs.result("database").status is PASS)
     assert told.runs == 2
 
@@ -409,10 +409,10 @@ def test_a_recovery_that_is_not_confirmed_says_so(told: Told) -> None:
 def test_the_last_hundred_changes_are_kept(told: Told) -> None:
     """Oldest first; older ones are forgotten."""
     runs = Runs([check(told, failure_threshold=1)])
-    slot = runs.runner._slots["database"]
+    slot = runs.runner.runs.slots["database"]
     for number in range(121):
         outcome = Outcome(FAIL if number % 2 else PASS, str(number), 1.7e9, float(number), 0.0)
-        runs.runner._end(slot, outcome, 0.0)
+        runs.runner._take(slot, outcome, 0.0)
     assert [row.output for row in runs.runner.transitions()] == [str(n) for n in range(21, 121)]
 
 

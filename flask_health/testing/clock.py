@@ -105,6 +105,7 @@ def _methods(clock: Clock) -> dict[str, object]:
 
 def _idle(runner: Runner, now: float) -> bool:
     """Whether nothing is due; else has the runner look again."""
-    runner._woken.set()
-    quiet = (now < s.due and (s.started is None or s.given_up) for s in runner._slots.values())
-    return all(quiet) and not runner._ended
+    runs = runner.runs
+    runs.woken.set()
+    quiet = (now < s.due and (s.started is None or s.given_up) for s in runs.slots.values())
+    return all(quiet) and not runs.ended

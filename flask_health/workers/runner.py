@@ -10,13 +10,10 @@ A probe sees none of this. It reads one status, made ready for it, and until whe
 
 from __future__ import annotations
 
-import collections
 import collections.abc as cabc
-import dataclasses
 import logging
 import math
 import os
-import random
 import threading
 import time
 import weakref
@@ -26,49 +23,21 @@ from ..model.report import aggregate
 from ..model.server import SERVING, WorkerState
 from ..model.status import Status, worst
 from .abroad import Abroad
-from .attempt import attempt, timed_out
 from .board import Board, Transition
 from .outlook import Outlook, fresh_until
 from .presence import Presence
 from .publishing import Publisher
+from .runs import TICK, Runs, Slot
 from .statedir import Lock
 from .telling import Telling
 from .trail import Trail
 
 log: logging.Logger = logging.getLogger("flask_health")
 
-TICK = 0.1
-"""Seconds between two looks at what others have published, and at what is due."""
-
 PUBLISH_AFTER = 1.0
 """Seconds that results without a change of status may wait for their publication, at most: half of
 an interval when that is shorter.
 """
-
-JITTER = 0.1
-"""The share of an interval by which it is cut at random, so that servers do not check in step. At
-least half of it is cut: that makes up for the time that it takes to begin a run and to tell of it.
-An interval is never longer: who waits for the result would think that its author is stuck.
-"""
-
-
-@dataclasses.dataclass
-class Slot:
-    """One check, and its run in progress. Times are on the monotonic clock.
-
-    :ivar due: when the next run begins; of a run that was given up, when it fails again.
-    :ivar started: when the run in progress began; None between runs.
-    :ivar given_up: whether that run has been reported as timed out.
-    :ivar slow: whether the last run took more than half of its time.
-    :ivar stands_in: whether this worker runs it in the place of a leader that is late.
-    """
-
-    check: Check
-    due: float = 0.0
-    started: float | None = None
-    given_up: bool = False
-    slow: bool = False
-    stands_in: bool = False
 
 
 class Runner:
@@ -77,6 +46,7 @@ class Runner:
     :ivar outlook: what the probes read.
     :ivar started: whether the checks of the startup probe have ever passed, here or elsewhere.
     :ivar informed: set once every check has had its first result.
+    :ivar runs: when each of them runs, and the runs in progress.
     :ivar trail: the last runs of each check.
     """
 
@@ -89,12 +59,11 @@ class Runner:
         abroad: Abroad | None = None,
     ) -> None:
         self.checks: tuple[Check, ...] = tuple(checks)
+        self.runs: Runs = Runs(checks, call)
         self.histories: dict[str, History] = {}
         self._judged: dict[str, tuple[History | None, Result]] = {}
         self.informed: threading.Event = threading.Event()
         self._own = any(check.scope == "worker" and check.critical for check in checks)
-        self._slots = {check.name: Slot(check) for check in checks}
-        self._call = call
         self._presence = presence
         self._abroad = abroad or Abroad()
         self._panics = self._abroad.panics
@@ -103,9 +72,6 @@ class Runner:
         self._leadership: Lock | None = None
         self._telling = Telling(tell, self._board)
         self.trail: Trail = Trail(self._board)
-        self._woken = threading.Event()
-        self._random = random.Random()  # The app's own row of random numbers stays as it is.
-        self._ended: collections.deque[tuple[Slot, Outcome]] = collections.deque()
         self._changed = False
         self._opened_at: float | None = None
         self.started: bool = not any("startup" in check.probes for check in checks)
@@ -130,22 +96,20 @@ class Runner:
         self._lead_if_possible()
         self._changed = self._read_board()
         self._look_abroad(now)
-        while self._ended:
-            self._end(*self._ended.popleft(), now)
-        for slot in self._slots.values():
-            self._step(slot, now)
+        for slot, outcome in self.runs.turn(now, self._responsible):
+            self._take(slot, outcome, now)
         if self._changed or any(not self.outlook.allows(probe) for probe in PROBES):
             self.outlook = self._foresee()
         self._show_own_state(now)
         if self._publisher is None:
-            return self._until_next(now)
+            return self.runs.until_next(now)
         published = self._publisher.publish_if_due(now, self._shared, self.leads)
         if published or self._leadership:
             until = self.outlook.good_until["ready"]
             self._publisher.allow(self._allows_traffic(now), until, self.leads)
         if self._leadership:
             self.trail.tell(self.checks, now)
-        return min(TICK, self._until_next(now)) if self._leadership else TICK
+        return min(TICK, self.runs.until_next(now)) if self._leadership else TICK
 
     def stop(self) -> None:
         """Lets another worker lead."""
@@ -272,7 +236,7 @@ class Runner:
         if not self.started and self._presence:
             self.started = self._presence.directory.exists("started")
         for name, history in (found or {}).items():
-            slot = self._slots.get(name)
+            slot = self.runs.slots.get(name)
             if slot and slot.check.scope != "worker":
                 known = self.histories.get(name)
                 if known is None or known.last.ended != history.last.ended:
@@ -288,7 +252,7 @@ class Runner:
             self._changed = True
         for name, history in self._abroad.news().items() if self.leads else ():
             before, self.histories[name] = self.histories.get(name), history
-            slot = self._slots[name]
+            slot = self.runs.slots[name]
             slot.due = 0.0  # Who runs it next is settled among the servers.
             if (before.status if before else Status.PASS) is not history.status:
                 self._telling.changed(slot.check, before, history, found_here=False)
@@ -309,53 +273,6 @@ class Runner:
             slot.stands_in = True
         return slot.stands_in or self.others_cannot_be_told
 
-    def _step(self, slot: Slot, now: float) -> None:
-        """Starts a check that is due, or gives a run up that takes too long.
-
-        A run that goes on to hang fails again at each retry: a component that answers nothing is
-        down as soon as one that refuses.
-        """
-        check = slot.check
-        if slot.started is None:
-            if now >= slot.due and self._responsible(slot):
-                self._begin(slot, now)
-        elif now - slot.started > check.timeout and (
-            not slot.given_up or (now >= slot.due and self._responsible(slot))
-        ):
-            slot.given_up, slot.due = True, now + check.retry_interval
-            self._take(slot, timed_out(check), now)
-
-    def _begin(self, slot: Slot, now: float) -> None:
-        thread = threading.Thread(
-            target=self._run,
-            args=(slot,),
-            name=f"flask-health-check-{slot.check.name}",
-            daemon=True,
-        )
-        try:
-            thread.start()
-        except RuntimeError as error:  # This process may have no more threads.
-            slot.due = now + slot.check.retry_interval
-            self._take(slot, Outcome(Status.FAIL, str(error), time.time(), now, 0.0), now)
-        else:
-            slot.started, slot.given_up = now, False
-
-    def _run(self, slot: Slot) -> None:
-        self._ended.append((slot, attempt(slot.check, self._call)))
-        self._woken.set()
-
-    def _end(self, slot: Slot, outcome: Outcome, now: float) -> None:
-        """Takes the outcome of a run that has ended, unless it was given up."""
-        check, given_up = slot.check, slot.given_up
-        slot.started, slot.given_up, slot.due = None, False, now + check.retry_interval
-        slow = outcome.duration > check.timeout / 2
-        if slow and not slot.slow:
-            log.warning("check '%s' is slow: %.2f s", check.name, outcome.duration)
-        slot.slow = slow
-        if not given_up:
-            in_time = outcome.duration <= check.timeout
-            self._take(slot, outcome if in_time else timed_out(check), now)
-
     def _take(self, slot: Slot, outcome: Outcome, now: float) -> None:
         """Makes an outcome part of its check's history."""
         name = slot.check.name
@@ -363,7 +280,7 @@ class Runner:
         after = self.histories[name] = advance(before, outcome, slot.check)
         self.trail.add(name, outcome)
         if after.settled and slot.started is None:
-            slot.due = now + slot.check.interval * self._random.uniform(1 - JITTER, 1 - JITTER / 2)
+            self.runs.rest(slot, now)
         old = before.status if before else Status.PASS
         if old is not after.status:
             self._telling.changed(slot.check, before, after)
@@ -404,17 +321,6 @@ class Runner:
         others = census.how_many(SERVING) - (presence.state in SERVING)
         return census.allowed and others > 0
 
-    def _until_next(self, now: float) -> float:
-        """Seconds until something is due, for a worker that runs all of the checks."""
-        times = [
-            slot.due if slot.started is None or slot.given_up else slot.started + slot.check.timeout
-            for slot in self._slots.values()
-            if slot.check.scope != "fleet" or slot.started is not None
-        ]
-        if any(check.scope == "fleet" for check in self.checks):
-            times.append(now + TICK)  # Others decide when it is due.
-        return min(max(min(times, default=now + 1.0) - now, 0.01), 1.0)
-
 
 def _live(reference: weakref.ref[Runner]) -> None:
     # Only a weak reference between two turns: an app that a test made can be forgotten.
@@ -427,7 +333,7 @@ def _live(reference: weakref.ref[Runner]) -> None:
         except Exception:
             log.exception("the checks have failed to run; trying again")
             pause = 1.0
-        woken = runner._woken
+        woken = runner.runs.woken
         del runner
         woken.wait(pause)
         woken.clear()
