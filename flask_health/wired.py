@@ -34,6 +34,7 @@ if t.TYPE_CHECKING:
     from .workers.board import Transition
     from .workers.presence import Presence
     from .workers.registry import Registry
+    from .workers.setup import Abroad
     from .workers.systemd import Herald
 
 # Imported when first used, and not with the app: what runs checks, and what tells of details.
@@ -77,7 +78,7 @@ class Wired(Checks):
         self.alerts: Alerts | None = None
         self.member: Member | None = None
         if config.fleet_url:
-            self.run_in_fleet = self._run_in_fleet
+            self.run_in_fleet: Abroad | None = self._run_in_fleet
         self.listener: Listener | None = None
         self.herald: Herald | None = None
         self.problems: list[str] = []

@@ -23,7 +23,7 @@ class Target:
         self.port = port
         self.tls = tls
         self.socket = socket
-        self.prefix = prefix.rstrip("/") or PREFIX
+        self.prefix: str = prefix.rstrip("/") or PREFIX
 
     @property
     def authority(self) -> str:

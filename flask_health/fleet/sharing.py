@@ -27,7 +27,7 @@ class Sharing(Abroad):
     def __init__(
         self, checks: cabc.Iterable[Check], notice: float, wake: cabc.Callable[[], None]
     ) -> None:
-        self.panics = {}
+        self.panics: cabc.Mapping[str, str] = {}
         self._checks = [check for check in checks if check.scope == "fleet"]
         self._notice = notice
         self._wake = wake

@@ -28,8 +28,8 @@ class Movement(Value):
     __slots__ = ("busy", "last")
 
     def __init__(self, busy: int = 0, last: float = 0.0) -> None:
-        self.busy = busy
-        self.last = last
+        self.busy: int = busy
+        self.last: float = last
 
 
 def patience(wanted: float | None, timeout: float | None, idle_beat: float) -> float | None:

@@ -102,11 +102,11 @@ class Marker(Value):
     __slots__ = ("age", "expected", "pid", "start", "state")
 
     def __init__(self, age: int, pid: int, start: int, expected: int, state: WorkerState) -> None:
-        self.age = age
-        self.pid = pid
-        self.start = start
-        self.expected = expected
-        self.state = state
+        self.age: int = age
+        self.pid: int = pid
+        self.start: int = start
+        self.expected: int = expected
+        self.state: WorkerState = state
 
     @property
     def name(self) -> str:
@@ -153,13 +153,13 @@ class Census(Value):
         draining: bool = False,
         paused: bool = False,
     ) -> None:
-        self.markers = markers
-        self.opened = opened
-        self.orphaned = orphaned
-        self.started = started
-        self.allowed = allowed
-        self.draining = draining
-        self.paused = paused
+        self.markers: tuple[Marker, ...] = markers
+        self.opened: bool = opened
+        self.orphaned: bool = orphaned
+        self.started: bool = started
+        self.allowed: bool = allowed
+        self.draining: bool = draining
+        self.paused: bool = paused
 
     def how_many(self, states: cabc.Container[WorkerState]) -> int:
         """The number of workers in one of these states."""

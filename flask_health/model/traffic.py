@@ -15,7 +15,7 @@ import itertools
 import math
 import typing as t
 
-WINDOWS = {"1m": 60.0, "5m": 300.0, "boot": None}
+WINDOWS: dict[str, float | None] = {"1m": 60.0, "5m": 300.0, "boot": None}
 """How far back, in seconds; None: to the start of the server."""
 
 Counts = tuple[float, ...]

@@ -59,8 +59,10 @@ class Departure:
         self.recycles: Lock | None = None
         self.worker = worker
         self.gates = gates
-        self.listeners = {f"socket:[{os.fstat(s.fileno()).st_ino}]" for s in worker.sockets}
-        self.sees_master = not self.listeners.isdisjoint(open_files(worker.ppid))
+        self.listeners: set[str] = {
+            f"socket:[{os.fstat(s.fileno()).st_ino}]" for s in worker.sockets
+        }
+        self.sees_master: bool = not self.listeners.isdisjoint(open_files(worker.ppid))
         self._most: int = worker.max_requests
         self._due: float | None = None
         self._kept = _keep()

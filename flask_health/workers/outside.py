@@ -63,9 +63,13 @@ class Boot:
                 break
             except FileNotFoundError:  # Renamed between the two calls.
                 markers = []
-        self.master, start = _newest(names, "master", 2) or (0, 0)
+        master, start = _newest(names, "master", 2) or (0, 0)
+        self.master: int = master
         known = _newest(names, "terms", 5)
-        _, self.least, checks, self.startup_checks, self.patience = known or (0, 1, 0, 0, 0)
+        _, least, checks, startup_checks, patience = known or (0, 1, 0, 0, 0)
+        self.least: int = least
+        self.startup_checks: int = startup_checks
+        self.patience: int = patience
         self.checks: int | None = checks if known else None
         self.census = take_census(names, markers, orphaned=not _lives(self.master, start))
         return self.census

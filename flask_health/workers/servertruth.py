@@ -16,7 +16,9 @@ from .verdict import Verdict
 
 if t.TYPE_CHECKING:
     from .gate import Gate
+    from .outlook import Outlook
     from .presence import Presence
+    from .trail import Trail
 
 
 class ServerVerdict(Verdict):
@@ -56,9 +58,9 @@ class ServerVerdict(Verdict):
 
     def attend(self) -> None:
         """Finds out what the checks have come to; called before each answer."""
-        self.good_until = 0.0  # Asked rarely: nothing is remembered.
+        self.good_until: float = 0.0  # Asked rarely: nothing is remembered.
         own, presence = self._own.runner, self._gate.presence
-        self.runner = own
+        self.runner: Runner | None = own
         if own is None or presence is None:
             return
         is_current = self._gate.local.is_set() and own.outlook.is_fresh("ready")
@@ -73,7 +75,7 @@ class Published(Runner):
 
     def __init__(self, own: Runner, presence: Presence) -> None:
         super().__init__(own.checks, _not_called, presence, _not_called, own._abroad)
-        self.trail = own.trail
+        self.trail: Trail = own.trail
 
     def catch_up(self, own: Runner) -> None:
         """Reads what is new.
@@ -86,7 +88,7 @@ class Published(Runner):
         if self._panics != self._abroad.panics:
             self._panics = self._abroad.panics
             self._judged.clear()
-            self.outlook = self._foresee()
+            self.outlook: Outlook = self._foresee()
         if self._read_board():
             self.outlook = self._foresee()
 

@@ -78,24 +78,24 @@ class Plan:
     def __init__(self, app: App, gunicorn: Gunicorn, choices: Choices) -> None:
         self.app = app
         self.gunicorn = gunicorn
-        self.name = choices.name or label(app.name)
-        self.image = choices.image or f"registry.example.com/{self.name}:1.0.0"
-        self.host = choices.host or f"{self.name}.example.com"
-        self.replicas = choices.replicas
-        self.directory = choices.directory or f"/srv/{self.name}"
-        self.wsgi_app = choices.wsgi_app or gunicorn.wsgi_app
-        self.fleet = choices.fleet or bool(app.config.fleet_url)
+        self.name: str = choices.name or label(app.name)
+        self.image: str = choices.image or f"registry.example.com/{self.name}:1.0.0"
+        self.host: str = choices.host or f"{self.name}.example.com"
+        self.replicas: int = choices.replicas
+        self.directory: str = choices.directory or f"/srv/{self.name}"
+        self.wsgi_app: str = choices.wsgi_app or gunicorn.wsgi_app
+        self.fleet: bool = choices.fleet or bool(app.config.fleet_url)
         self.fleet_required = "true" if app.config.fleet_required else "false"
-        self.prefix = app.config.url_prefix
-        self.port = port_of(gunicorn.bind) or 8000
-        self.address = app.config.listen or ""
+        self.prefix: str = app.config.url_prefix
+        self.port: int = port_of(gunicorn.bind) or 8000
+        self.address: str = app.config.listen or ""
         own = port_of((self.address,))
-        self.listen = own or LISTEN_PORT
-        self.probes_apart = own is not None
-        self.drain = app.drain_delay
-        self.graceful = math.ceil(gunicorn.graceful_timeout)
+        self.listen: int = own or LISTEN_PORT
+        self.probes_apart: bool = own is not None
+        self.drain: float = app.drain_delay
+        self.graceful: int = math.ceil(gunicorn.graceful_timeout)
         sockets = tuple(a for a in gunicorn.bind if a.startswith("unix:"))
-        self.servers = choices.servers or sockets or (f"127.0.0.1:{self.port}",)
+        self.servers: tuple[str, ...] = choices.servers or sockets or (f"127.0.0.1:{self.port}",)
 
     def command(self, tmp_dir: str) -> list[str]:
         """gunicorn's command line.
