@@ -157,7 +157,8 @@ def test_a_state_directory_that_vanishes_silences_nobody(serve: Serve) -> None:
         server = start(serve, hook)
         teller(server)
         for directory in server.state.iterdir():
-            shutil.rmtree(directory)
+            # What is made anew meanwhile may stay.
+            shutil.rmtree(directory, ignore_errors=True)
         server.has_markers(4)
         teller(server)
         server.answers(200)

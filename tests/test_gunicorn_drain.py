@@ -37,8 +37,7 @@ def draining(serve: Serve, *args: str, delay: float = 2.0, **options: Any) -> Gu
     env = options.pop("env", {}) | {"FLASK_HEALTH_DRAIN_DELAY": delay}
     server = serve("served:app", *args, env=env, **options)
     server.answers(200)
-    with server.load(every=0.0) as load:
-        eventually(load.pids, lambda pids: len(pids) == options["workers"])
+    server.all_answer(options["workers"])
     return server
 
 

@@ -89,6 +89,7 @@ def test_two_reloads_in_a_row(serve: Serve) -> None:
     """The second signal comes while the first generation sets up."""
     server = serve("served:app", *PATIENT, workers=2)
     server.answers(200)
+    server.all_answer(2)
     old = server.workers()
     server.stage.order("wait")
     with server.prober() as prober, server.load() as load:
@@ -144,6 +145,7 @@ def test_a_slow_generation_is_not_waited_for_for_ever(serve: Serve) -> None:
     """The old workers leave when `graceful_timeout` is near, and log both numbers."""
     server = serve("served:app", "--graceful-timeout", "5", workers=2)
     server.answers(200)
+    server.all_answer(2)
     old = server.workers()
     server.stage.order("wait")
     server.signal(signal.SIGHUP)
@@ -158,6 +160,7 @@ def test_a_generation_that_fails_replaces_nobody(serve: Serve) -> None:
     """The old workers serve on, beyond the limit, and say so; the next reload may do better."""
     server = serve("served:app", "--graceful-timeout", "14", workers=2)
     server.answers(200)
+    server.all_answer(2)
     old = server.workers()
     server.stage.order("raise")
     with server.prober() as prober, server.load() as load:
@@ -181,6 +184,7 @@ def test_new_workers_that_are_killed_replace_nobody(serve: Serve) -> None:
     # gunicorn, which waits for the old ones, comes to another signal only later.
     server = serve("served:app", *PATIENT, workers=2, tidy=False)
     server.answers(200)
+    server.all_answer(2)
     old = server.workers()
     server.stage.order("wait")
     with server.prober() as prober, server.load() as load:

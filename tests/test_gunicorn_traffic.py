@@ -203,7 +203,7 @@ def test_files_are_still_sent_by_the_kernel(serve: Serve, tmp_path: Path, kind: 
     server = start(serve, tmp_path, "-k", kind, workers=1, config=SENDFILE)
     (server.stage.root / "file").write_text("x" * 3_000_000)
     assert server.get("/file").body == "x" * 3_000_000
-    assert "sendfile: True" in server.log()
+    eventually(server.log, lambda log: "sendfile: True" in log)
     counts(server, 1)
 
 

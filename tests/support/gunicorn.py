@@ -226,6 +226,13 @@ class Gunicorn:
             lambda: self.get(path), lambda seen: seen.code == code, within=within, why=path
         )
 
+    def all_answer(self, workers: int) -> None:
+        """Wait until so many workers have answered: a worker that is told to stop before it has
+        entered its accept loop ends at once.
+        """
+        with self.load(every=0.0) as load:
+            eventually(load.pids, lambda pids: len(pids) == workers, why=f"{workers} answer")
+
     def prober(self, path: str = "/health", **options: Any) -> Prober:
         """Return a prober of this server."""
         return Prober(self.address, path, **options)
