@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from support import processes
 from support.gunicorn import Gunicorn, Serve
 from support.stage import Stage
+from support.statedir import remove
 from support.waiting import eventually
 from support.webhook import Webhook, answer
 
@@ -156,9 +156,8 @@ def test_a_state_directory_that_vanishes_silences_nobody(serve: Serve) -> None:
     with Webhook() as hook:
         server = start(serve, hook)
         teller(server)
-        for directory in server.state.iterdir():
-            # What is made anew meanwhile may stay.
-            shutil.rmtree(directory, ignore_errors=True)
+        for directory in list(server.state.iterdir()):
+            remove(directory)
         server.has_markers(4)
         teller(server)
         server.answers(200)
