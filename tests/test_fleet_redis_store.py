@@ -1,7 +1,8 @@
 """Asking the store: every kind of Redis, and a clear reason when one does not answer."""
 
-from __future__ import itertools
+from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
