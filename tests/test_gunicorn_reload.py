@@ -44,6 +44,7 @@ def test_hup_runs_setup_in_every_new_worker(serve: Serve, preload: tuple[str, ..
     """Same boot, new ages; nothing is noticed, no marker left."""
     server = serve("served:app", *PATIENT, *preload)
     server.answers(200)
+    server.all_answer(3)
     old = server.has_markers(3, "ready")
     server.stage.order("wait")
     with server.prober() as prober, server.load() as load:
@@ -70,6 +71,7 @@ def test_a_reload_is_not_noticed(serve: Serve, worker_class: str) -> None:
     env = {"IMPORT_SECONDS": SLOWNESS[0], "SETUP_SECONDS": SLOWNESS[1]}
     server = serve("served:app", *PATIENT, *CLASSES[worker_class], workers=2, env=env)
     server.answers(200)
+    server.all_answer(2)
     server.stage.order("reload")
     old = server.workers()
     with server.prober() as prober, server.load() as load:
@@ -124,6 +126,7 @@ def test_term_during_a_reload_drains(serve: Serve) -> None:
     """It is red before it ends, a request is answered or refused, and none is cold."""
     server = serve("served:app", *PATIENT, workers=2, env={"FLASK_HEALTH_DRAIN_DELAY": 2})
     server.answers(200)
+    server.all_answer(2)
     server.stage.order("wait")
     with server.prober() as prober, server.load() as load:
         server.signal(signal.SIGHUP)
@@ -203,6 +206,7 @@ def test_down_to_one_worker(serve: Serve) -> None:
     """TTOU, again and again: readiness stays green, and nothing is lost."""
     server = serve(workers=3)
     server.answers(200)
+    server.all_answer(3)
     with server.prober() as prober, server.load() as load:
         for number in (2, 1):
             server.signal(signal.SIGTTOU)

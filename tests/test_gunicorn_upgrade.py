@@ -33,6 +33,7 @@ def test_an_upgrade_is_not_noticed(serve: Serve, worker_class: str) -> None:
     delay = {"FLASK_HEALTH_DRAIN_DELAY": 2}
     server = serve("served:app", *PATIENT, *CLASSES[worker_class], workers=2, env=delay)
     server.answers(200)
+    server.all_answer(2)
     old = server.has_markers(2, "ready")
     server.stage.order("wait")
     with server.prober() as prober, server.load() as load:
@@ -59,6 +60,7 @@ def test_an_old_master_that_is_stopped_early(serve: Serve) -> None:
     """Its workers serve until the new gate is open."""
     server = serve("served:app", *PATIENT, workers=2)
     server.answers(200)
+    server.all_answer(2)
     server.stage.order("wait")
     with server.prober() as prober, server.load() as load:
         master, workers = two_masters(server)

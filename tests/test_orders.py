@@ -215,15 +215,16 @@ def test_a_pause_that_is_over_stays_over(gate: Gate, tmp_path: Path) -> None:
     other.leave()
 
 
-def test_a_cleaner_at_work_ends_no_pause(gate: Gate) -> None:
+def test_a_cleaner_at_work_ends_no_pause(tmp_path: Path) -> None:
     """Where the worker's own marker is missing too, nobody has resumed."""
-    orders.pause(gate, "work")
-    assert gate.presence
-    for path in Path(files(gate).path).iterdir():
+    presence = sibling(tmp_path, "boot", 1)
+    presence.pause("work")
+    for path in Path(presence.directory.path).iterdir():
         if path.is_file():
             path.unlink()
-    gate.presence.mend()
-    assert files(gate).read("pause") == "work"
+    presence.mend()
+    assert presence.directory.read("pause") == "work"
+    presence.leave()
 
 
 def test_a_full_disk_takes_an_empty_file(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+_SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 class Authority:
     """Signs certificates; its own is in `ca.pem` below `home`."""
@@ -21,8 +33,11 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name("Authority of a test")
         soon = dt.datetime.now(dt.timezone.utc) + dt.timedelta(days=3650)
-        made = self._builder(self._name, self._key, soon).add_extension(
-            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        made = (
+            self._builder(self._name, self._key, soon)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            # Python 3.13 and newer take no authority without it.
+            .add_extension(_SIGNS, critical=True)
         )
         signed = made.sign(self._key, hashes.SHA256())
         self.file = home / "ca.pem"
