@@ -296,7 +296,5 @@ def test_twenty_servers_that_start_at_once_run_a_step_once(servers: Servers) -> 
         servers.add(workers=1, LEASE="15")
     servers.answer(200, within=120.0)
     assert len(servers.stage.pids("migrate.started")) == 1
-    total = eventually(
-        lambda: known(servers.all[0], "ready"), lambda ready: ready == 20
-    )
+    total = eventually(lambda: known(servers.all[0], "ready"), lambda ready: ready == 20)
     assert total == 20
