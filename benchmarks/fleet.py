@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import hiredis
+
 from flask_health.fleet.keys import Keys
 from flask_health.fleet.member import PERIOD
 from flask_health.fleet.scripts import BEAT
@@ -52,14 +54,15 @@ class Store:
 class Cost:
     """What a fleet at rest costs, and how fast all others learn that one server fails.
 
-    Commands and bytes are for each server and second; `cpu` is a share of one, `memory` is in
-    bytes, `learnt` in seconds.
+    Commands and bytes are for each server and second; `cpu` and `client`, what Redis and the
+    simulation take, are shares of one core, `memory` is in bytes, `learnt` in seconds.
     """
 
     servers: int
     commands: float
     size: float
     cpu: float
+    client: float
     memory: float
     learnt: float
 
@@ -103,7 +106,7 @@ def store() -> Iterator[Store]:
 def _await(port: int) -> None:
     deadline = time.monotonic() + 20.0
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, RuntimeError):
+        with contextlib.suppress(OSError, hiredis.ReplyError):
             asyncio.run(_greet(port))
             return
         time.sleep(0.05)
@@ -119,31 +122,34 @@ async def _grow(redis: Store, servers: int, seconds: float) -> Cost:
     keys = Keys("shop")
     asked = await Connection.open(redis.port, PASSWORD)
     await asked.ask("SCRIPT", "LOAD", BEAT.text)
-    members = [Member(keys, number) for number in range(servers)]
-    lines = [await Connection.open(redis.port, PASSWORD) for _ in members]
-    pairs = list(zip(members, lines, strict=True))
-    tasks = [asyncio.create_task(member.live(line)) for member, line in pairs]
+    lines = [await Connection.open(redis.port, PASSWORD) for _ in range(servers)]
+    members = [Member(keys, number, line) for number, line in enumerate(lines)]
+    for member in members:
+        member.live()
     await asyncio.sleep(6.0)  # All have told of themselves, and learnt of the others.
     before, began = await _used(asked), time.monotonic()
+    worked = time.process_time()
     await asyncio.sleep(seconds)
     after, lasted = await _used(asked), time.monotonic() - began
+    client = (time.process_time() - worked) / lasted
     memory = float((await _info(asked, "memory"))["used_memory"])
     changed = time.monotonic()
     members[0].fail()
     while any(member.saw_failure is None for member in members):
-        ended = [task for task in tasks if task.done()]
-        if ended:
-            await ended[0]  # Raises what it has ended with.
+        for member in members:
+            if member.error:
+                raise member.error
         await asyncio.sleep(0.01)
     learnt = max(member.saw_failure or 0.0 for member in members) - changed
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    for member in members:
+        member.stop()
     for each in (*lines, asked):
         each.close()
     calls, size, cpu = (b - a for a, b in zip(before, after, strict=True))
     each_second = lasted * servers
-    return Cost(servers, calls / each_second, size / each_second, cpu / lasted, memory, learnt)
+    return Cost(
+        servers, calls / each_second, size / each_second, cpu / lasted, client, memory, learnt
+    )
 
 
 async def _used(asked: Connection) -> tuple[float, float, float]:
@@ -169,7 +175,13 @@ def _lines(cost: Cost) -> list[Line]:
     lines = [
         at_most("fleet", f"{fleet}: commands", cost.commands, "/s", COMMANDS_LIMIT, note),
         at_most("fleet", f"{fleet}: bytes", cost.size, "B/s", BYTES_LIMIT, sent),
-        Line("fleet", f"{fleet}: CPU of Redis", 100 * cost.cpu, "%"),
+        Line(
+            "fleet",
+            f"{fleet}: CPU of Redis",
+            100 * cost.cpu,
+            "%",
+            note=f"its clients {cost.client:.0%}",
+        ),
         Line("fleet", f"{fleet}: memory of Redis", cost.memory / 1024**2, "MiB"),
     ]
     what = f"{fleet}: until a change is seen by all"

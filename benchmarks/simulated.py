@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import hiredis
 
 from flask_health.fleet.keys import Keys
 from flask_health.fleet.member import KEPT, PERIOD
@@ -41,89 +43,116 @@ def told(status: Status, release: str = "1.0") -> Summary:
     return summarize(report, release)
 
 
-class Connection:
-    """One connection to a Redis; speaks its protocol."""
+class Connection(asyncio.Protocol):
+    """One connection to a Redis, cheap enough for a process to have thousands of them at work."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+    def __init__(self) -> None:
+        self._reader = hiredis.Reader(encoding="utf-8")
+        self._waiting: deque[Callable[[Any], None]] = deque()
+        self._transport: asyncio.Transport | None = None
 
     @classmethod
     async def open(cls, port: int, password: str) -> Connection:
         """Connects and says who it is."""
-        made = cls(*await asyncio.open_connection("127.0.0.1", port))
+        loop = asyncio.get_running_loop()
+        _, made = await loop.create_connection(cls, "127.0.0.1", port)
         await made.ask("AUTH", password)
         return made
 
+    def send(self, command: bytes, then: Callable[[Any], None]) -> None:
+        """Asks, and calls with the answer, which is a `hiredis.ReplyError` for an error."""
+        assert self._transport
+        self._waiting.append(then)
+        self._transport.write(command)
+
     async def ask(self, *words: str | int) -> Any:
-        """The answer to a command; raises RuntimeError for an error."""
-        parts = [str(word).encode() for word in words]
-        head = f"*{len(parts)}\r\n".encode()
-        self._writer.write(head + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
-        return await self._read()
+        """The answer to a command; raises `hiredis.ReplyError` for an error."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.send(packed(words), answer.set_result)
+        found = await answer
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def close(self) -> None:
         """Hangs up."""
-        self._writer.close()
+        if self._transport:
+            self._transport.close()
 
-    async def _read(self) -> Any:
-        line = await self._reader.readline()
-        kind, rest = line[:1], line[1:-2].decode()
-        if kind == b"-":
-            raise RuntimeError(rest)
-        if kind == b"+":
-            return rest
-        if kind == b":":
-            return int(rest)
-        if kind == b"$":
-            return (await self._reader.readexactly(int(rest) + 2))[:-2].decode()
-        return [await self._read() for _ in range(int(rest))]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio."""
+        self._reader.feed(data)
+        while (answer := self._reader.gets()) is not False:
+            self._waiting.popleft()(answer)
+
+
+def packed(words: Sequence[str | int]) -> bytes:
+    """A command as Redis reads it."""
+    command: bytes = hiredis.pack_command(tuple(words))  # type: ignore[arg-type]
+    return command
 
 
 class Member:
     """One server: beats as `flask_health.fleet.member` does, and remembers what it has learnt.
 
     :ivar saw_failure: when it read that a server fails, in `time.monotonic()` seconds.
+    :ivar error: what Redis answered instead.
     """
 
-    def __init__(self, keys: Keys, number: int) -> None:
-        self.identity = f"{number:012x}"
+    def __init__(self, keys: Keys, number: int, line: Connection) -> None:
         self.saw_failure: float | None = None
+        self.error: Exception | None = None
+        identity = f"{number:012x}"
+        self._line = line
         self._keys = [keys.servers, keys.members, keys.aggregate, keys.changes]
-        self._keys += [keys.server(self.identity), keys.checks]
+        self._keys += [keys.server(identity), keys.checks]
+        self._who: list[str | int] = [identity, round(STALE_AFTER * 1000), round(KEPT * 1000)]
         self._name = f"host-{number}:1"
-        self._version = ""
         self._random = random.Random(number)
-        self._told = told(Status.PASS)
-        self._hurried = asyncio.Event()
+        self._version = ""
+        self._told = PASSES
+        self._next: asyncio.TimerHandle | None = None
 
-    async def live(self, connection: Connection) -> None:
-        """Beats until it is cancelled; servers do not begin at the same time."""
-        await asyncio.sleep(PERIOD * self._random.random())
-        while True:
-            begin = time.monotonic()
-            await self.beat(connection)
-            pause = PERIOD * self._random.uniform(0.8, 1.0)
-            with contextlib.suppress(asyncio.TimeoutError):
-                left = max(0.0, begin + pause - time.monotonic())
-                await asyncio.wait_for(self._hurried.wait(), left)
-            self._hurried.clear()
+    def live(self) -> None:
+        """Beats from now on; servers do not begin at the same time."""
+        self._beat_in(PERIOD * self._random.random())
 
     def fail(self) -> None:
         """Has it tell at once that it fails."""
-        self._told = told(Status.FAIL)
-        self._hurried.set()
+        self._told = FAILS
+        self._beat_in(0.0)
 
-    async def beat(self, connection: Connection) -> None:
-        """One beat."""
-        answer = await connection.ask("EVALSHA", BEAT.sha, 6, *self._keys, *self._args())
-        fields: Sequence[str] = answer[2]
+    def stop(self) -> None:
+        """Beats no more."""
+        if self._next:
+            self._next.cancel()
+
+    def _beat_in(self, seconds: float) -> None:
+        self.stop()
+        self._next = asyncio.get_running_loop().call_later(seconds, self._beat)
+
+    def _beat(self) -> None:
+        self._line.send(packed(self._words()), self._hear)
+        self._beat_in(PERIOD * self._random.uniform(0.8, 1.0))
+
+    def _hear(self, answer: Any) -> None:
+        if isinstance(answer, Exception):
+            self.error = answer
+            return
         self._version = answer[1]
-        if "s:fail" in fields and self.saw_failure is None:
+        if "s:fail" in answer[2] and self.saw_failure is None:
             self.saw_failure = time.monotonic()
 
-    def _args(self) -> list[str | int]:
-        summary = self._told
-        life, keep = round(STALE_AFTER * 1000), round(KEPT * 1000)
-        who: list[str | int] = [self.identity, life, keep, self._version]
-        return [*who, summary.contribution, summary.report, self._name, "1.0", summary.state, ""]
+    def _words(self) -> list[str | int]:
+        told = self._told
+        said: list[str | int] = [told.contribution, told.report, self._name, "1.0", told.state, ""]
+        return ["EVALSHA", BEAT.sha, 6, *self._keys, *self._who, self._version, *said]
+
+
+PASSES, FAILS = told(Status.PASS), told(Status.FAIL)
+"""What a server tells that is well, and one that is not."""
