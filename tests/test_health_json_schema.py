@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,8 @@ def failing(health: HealthCheck) -> None:
     health.start(wait=True)
 
 
-def starting(health: HealthCheck) -> None:
-    """A service whose setup goes on, and has told how far it is."""
+def starting(health: HealthCheck) -> threading.Event:
+    """A service whose setup goes on, and has told how far it is. It ends with the event."""
     blocked = Blocked()
 
     @health.setup
@@ -63,6 +64,7 @@ def starting(health: HealthCheck) -> None:
     health.add_check("ok", Told())
     health.start()
     assert blocked.begun.wait(10.0)
+    return blocked.go
 
 
 def failed(health: HealthCheck) -> None:
@@ -83,7 +85,9 @@ def new(health: HealthCheck) -> None:
 
 @pytest.mark.parametrize("state", [working, failing, starting, failed, new])
 @pytest.mark.parametrize("details", ["always", "never"])
-def test_every_answer_keeps_to_it(state: Callable[[HealthCheck], None], details: str) -> None:
+def test_every_answer_keeps_to_it(
+    state: Callable[[HealthCheck], threading.Event | None], details: str
+) -> None:
     """Every probe in every state, with details and without."""
     app = make_app(
         HEALTH_DETAILS=details,
@@ -92,12 +96,14 @@ def test_every_answer_keeps_to_it(state: Callable[[HealthCheck], None], details:
         HEALTH_LINKS={"about": "https://example.com/about"},
     )
     health = HealthCheck(app)
-    state(health)
+    ends = state(health)
     for path in ("/health", "/health/live", "/health/ready", "/health/startup"):
         for query in QUERIES:
             told = json.loads(call(app, path, QUERY_STRING=query).body)
             assert_valid(told)
             assert ("checks" in told) is (details == "always")
+    if ends:
+        ends.set()
 
 
 def test_reports_of_several_workers_keep_to_it(tmp_path: Path) -> None:
