@@ -102,7 +102,7 @@ def _join_fleet(wired: Wired) -> None:
 def begin(wired: Wired) -> None:
     """Takes part in the second port of the server, and tells systemd of it. Tests do neither."""
     app = wired.app()
-    if app is None or (app.testing and wired.gate.server.role is Role.ALONE):
+    if app is None or (app.testing and wired.gate.server.role == Role.ALONE):
         return
     if wired.config.listen:
         _listen(wired)

@@ -22,28 +22,14 @@ if t.TYPE_CHECKING:
 
     from .model.check import Check, CheckScope, Probe
     from .model.report import Report
+    from .workers.checking import CheckOptions
     from .workers.steps import Scope, Step
 
-F = t.TypeVar("F", bound=cabc.Callable[..., object])
+    F = t.TypeVar("F", bound=cabc.Callable[..., object])
 
 STATE = "health.state"
 """Where an app keeps what the extension needs for it: a key of `app.extensions`. The extension
 itself only knows its apps weakly, so that an app that a test made can be forgotten."""
-
-
-class CheckOptions(t.TypedDict, total=False):
-    """What can be said of a check; see :meth:`HealthCheck.add_check`."""
-
-    name: str | None
-    probes: cabc.Sequence[Probe]
-    critical: bool
-    scope: CheckScope
-    timeout: float
-    interval: float
-    retry_interval: float
-    failure_threshold: int
-    success_threshold: int
-    panic: bool
 
 
 class HealthCheck:
@@ -261,7 +247,7 @@ class HealthCheck:
         if wait and running.get():
             raise RuntimeError("start(wait=True) inside a setup step would wait for itself")
         gate = self.gate
-        if gate.server.role is not Role.ALONE:
+        if gate.server.role != Role.ALONE:
             return
         gate.begin()
         if wait:

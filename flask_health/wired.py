@@ -15,8 +15,7 @@ from .config import Config
 from .exceptions import ConfigError
 from .signals import status_changed
 from .workers.gate import Checks, Gate, GateOptions
-from .workers.locate import locate
-from .workers.server import Role, next_ordinal
+from .workers.server import Role, locate, next_ordinal
 from .workers.steps import Step
 from .workers.verdict import Verdict
 
@@ -205,7 +204,7 @@ class Wired(Checks):
         if not isinstance(registered, Step):
             self.make_room(registered)
             return
-        if self.gate.server.role is not Role.ALONE:
+        if self.gate.server.role != Role.ALONE:
             from .workers import setup  # noqa: F401  # Here: the workers of a preloading master have it.
 
         if registered.scope == "fleet" and self.config.fleet_url and not self.release():

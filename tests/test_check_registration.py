@@ -13,8 +13,8 @@ from support.checking import Told
 from support.local import call, make_app
 
 from flask_health import HealthCheck, checks
-from flask_health.extension import CheckOptions
 from flask_health.model.check import Check
+from flask_health.workers.checking import CheckOptions
 
 
 def registered(health: HealthCheck) -> list[Check]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import itertools
-import typing as t
 
 import flask
 import werkzeug
@@ -14,11 +13,7 @@ from werkzeug.routing import PathConverter
 
 from ..config import PROBES, Config
 from .headers import TEXT, headers
-from .paths import in_environ
 from .probe import Probes
-
-if t.TYPE_CHECKING:
-    from .probe import Answer
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -44,6 +39,7 @@ def make_blueprint(
     """
     app.url_map.converters.setdefault("flask_health_anything", Anything)
     blueprint = flask.Blueprint(name, __name__)
+    view = _view(probes)
     taken = {*PROBES, "info", "metrics", "ui", "fleet", "other"}
     first = {probe: path for path, probe in reversed(list(ours.items()))}
     for path, probe in ours.items():
@@ -51,15 +47,16 @@ def make_blueprint(
         blueprint.add_url_rule(
             path,
             probe if canonical else _endpoint(path, taken),
-            _view(probes.at(probe)),
+            view,
             methods=METHODS,
             provide_automatic_options=False,
             strict_slashes=False,
         )
+    # The single checks; everything else below the prefix is not found.
     blueprint.add_url_rule(
         f"{config.url_prefix}/<flask_health_anything:path>",
         "other",
-        _other(probes, config.url_prefix),
+        view,
         methods=METHODS,
         provide_automatic_options=False,
     )
@@ -75,20 +72,14 @@ def _endpoint(path: str, taken: set[str]) -> str:
     return name
 
 
-def _view(answer: Answer) -> cabc.Callable[[], werkzeug.Response]:
-    def view() -> werkzeug.Response:
-        return flask.Response.from_app(answer, flask.request.environ)
+def _view(probes: Probes) -> cabc.Callable[..., werkzeug.Response]:
+    """What answers at every rule: as the probes do."""
 
-    return view
-
-
-def _other(probes: Probes, prefix: str) -> cabc.Callable[[str], werkzeug.Response]:
-    """The single checks; everything else below the prefix is not found."""
-
-    def view(path: str) -> werkzeug.Response:
-        answer = probes.routes.get(in_environ(f"{prefix}/{path}"))
+    def view(path: str = "") -> werkzeug.Response:
+        environ = flask.request.environ
+        answer = probes.routes.get(environ["PATH_INFO"])
         if answer:
-            return _view(answer)()
+            return flask.Response.from_app(answer, environ)
         body = b"not found"
         return flask.Response(body, 404, headers(TEXT, len(body)))
 

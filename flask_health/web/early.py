@@ -62,10 +62,10 @@ class Early:
     def _patience(self) -> float:
         if self._config.gate_timeout is not None:
             return self._config.gate_timeout
-        return PATIENCE_ALONE if self._gate.server.role is Role.ALONE else 0.0
+        return PATIENCE_ALONE if self._gate.server.role == Role.ALONE else 0.0
 
     def _shows_exceptions(self) -> bool:
-        return self._gate.server.role is Role.ALONE and bool(
+        return self._gate.server.role == Role.ALONE and bool(
             self._app.testing or self._app.config["PROPAGATE_EXCEPTIONS"]
         )
 

@@ -9,6 +9,24 @@ import typing as t
 from ..model.check import PROBES, Check
 from .registering import check_name, check_signature
 
+if t.TYPE_CHECKING:
+    from ..model.check import CheckScope, Probe
+
+
+class CheckOptions(t.TypedDict, total=False):
+    """What can be said of a check; see :meth:`flask_health.HealthCheck.add_check`."""
+
+    name: str | None
+    probes: cabc.Sequence[Probe]
+    critical: bool
+    scope: CheckScope
+    timeout: float
+    interval: float
+    retry_interval: float
+    failure_threshold: int
+    success_threshold: int
+    panic: bool
+
 
 def make_check(
     function: object,

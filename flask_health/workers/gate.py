@@ -33,17 +33,28 @@ if t.TYPE_CHECKING:
 log: logging.Logger = logging.getLogger("flask_health")
 
 
-class GateOptions(t.NamedTuple):
+class GateOptions:
     """What the configuration says about the gate; durations in seconds."""
 
-    app_name: str
-    state_dir: str | None = None
-    min_workers: int = 1
-    hold: t.Literal["siblings", "always", "never"] = "siblings"
-    setup_timeout: float | None = None
-    exit_on_failure: bool = False
-    drain_delay: float = 0.0
-    stall_after: float | None = None
+    def __init__(
+        self,
+        app_name: str,
+        state_dir: str | None = None,
+        min_workers: int = 1,
+        hold: t.Literal["siblings", "always", "never"] = "siblings",
+        setup_timeout: float | None = None,
+        exit_on_failure: bool = False,
+        drain_delay: float = 0.0,
+        stall_after: float | None = None,
+    ) -> None:
+        self.app_name = app_name
+        self.state_dir = state_dir
+        self.min_workers = min_workers
+        self.hold = hold
+        self.setup_timeout = setup_timeout
+        self.exit_on_failure = exit_on_failure
+        self.drain_delay = drain_delay
+        self.stall_after = stall_after
 
 
 class Checks:
@@ -121,7 +132,7 @@ class Gate:
         self._tickets = [None]
         self._turned = threading.Event()
         self._keeper = Keeper(self, self._checks)
-        if server.role is not Role.ALONE:
+        if server.role != Role.ALONE:
             _import_shared()  # Here: the workers that a preloading master forks have it already.
         enroll(self)
 
@@ -174,23 +185,23 @@ class Gate:
     def orphaned(self) -> bool:
         """Whether this worker's master is gone."""
         alive = os.getppid(), os.getpid()  # Its own: without a master a worker forks the others.
-        return self.server.role is Role.WORKER and self.server.master not in alive
+        return self.server.role == Role.WORKER and self.server.master not in alive
 
     def begin(self) -> None:
         """Starts the setup of this process, once; in a worker also publishes its marker."""
         steps = self._steps()
-        if self.server.role is Role.MASTER and self.server.found_again:
+        if self.server.role == Role.MASTER and self.server.found_again:
             self.server = self.server.found_again()
-        if self.server.role is Role.MASTER:
+        if self.server.role == Role.MASTER:
             return
-        if self.server.role is Role.ALONE and not steps:
+        if self.server.role == Role.ALONE and not steps:
             self._open_alone()  # Also for the requests that come while the first one begins.
         try:
             self._tickets.pop()
         except IndexError:
             return
         self.setup = self._make_setup(steps)
-        if self.server.role is Role.WORKER:
+        if self.server.role == Role.WORKER:
             if os.getpid() != self._made_in:
                 # In place: users hold these objects, which a preloading master made before its
                 # worker was monkey-patched. Where nobody has forked, threads may wait for them.

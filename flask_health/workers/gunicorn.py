@@ -158,7 +158,7 @@ def serve(worker: t.Any) -> None:
     worker._flask_health_serves = True
     gates = members()
     for gate in gates:
-        if gate.server.role is not Role.WORKER and not gate.begun:
+        if gate.server.role != Role.WORKER and not gate.begun:
             # Made where no frame of gunicorn could be seen, as in a thread.
             _, arbiter = find(sys._getframe())
             gate.server = describe(worker, arbiter, sys._getframe())
@@ -236,7 +236,7 @@ def leave() -> None:
 
 def _after_fork() -> None:
     servers = ((gate, gate.server) for gate in members())
-    waiting = [gate for gate, s in servers if s.role is Role.MASTER and s.kind == "gunicorn"]
+    waiting = [gate for gate, s in servers if s.role == Role.MASTER and s.kind == "gunicorn"]
     if waiting:
         server = forked_worker(sys._getframe())
         for gate in waiting:

@@ -43,7 +43,7 @@ def locate(frame: types.FrameType | None, workers: int | None) -> Server | None:
         server = find(stack)
         if server is None:
             continue
-        if server.role is not Role.ALONE:
+        if server.role != Role.ALONE:
             leave_at_exit()
             server.workers = server.workers or workers or _unknown_number(server.kind)
         return server
@@ -60,7 +60,7 @@ def _uwsgi(stack: Stack) -> Server | None:
             "uWSGI runs without threads: setup only goes on while a request is handled. Set "
             "'enable-threads = true'"
         )
-    if server.role is Role.MASTER:
+    if server.role == Role.MASTER:
         _chain_post_fork(uwsgi)
     else:
         begin_when_loaded(server, stack, "__main__")  # The script of `pyuwsgi`, if anything.

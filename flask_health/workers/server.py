@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import collections
 import collections.abc as cabc
-import dataclasses
-import enum
+import copy
 import hashlib
 import os
+import sys
 import types
 import typing as t
 import weakref
@@ -15,20 +15,20 @@ import weakref
 from .process import kernel_identity, start_time
 
 
-class Role(enum.Enum):
+class Role:
     """What a process is to its server."""
 
-    WORKER = "worker"
+    WORKER: t.Final = "worker"
     """One of the processes that serve; it shares its state with its siblings."""
-    MASTER = "master"
+    MASTER: t.Final = "master"
     """The process that has loaded the app and will fork the workers. Nothing starts here."""
-    ALONE = "alone"
+    ALONE: t.Final = "alone"
     """A server of one: a test, `flask run`, waitress, a script."""
 
 
-@dataclasses.dataclass(eq=False, repr=False)  # Told apart by identity: see `begin_when_loaded`.
 class Server:
-    """The server that a process belongs to, as that process knows it.
+    """The server that a process belongs to, as that process knows it. Told apart by identity: see
+    `begin_when_loaded`.
 
     :ivar role: what this process is to it.
     :ivar kind: the name of the server software, empty when unknown.
@@ -52,29 +52,50 @@ class Server:
     :ivar found_again: tells what a process is that a master forked without Python's knowing.
     """
 
-    role: Role = Role.ALONE
-    kind: str = ""
-    master: int = 0
-    workers: int = 1
-    age: int = 1
-    forks: bool = False
-    reloaded_at: int = 0
-    predecessor: int = 0
-    strangers: frozenset[int] = frozenset()
-    own_queue: bool = False
-    tmp_dir: str | None = None
-    listen: tuple[str, ...] = ()
-    group: str = ""
-    beat: cabc.Callable[[], float] | None = None
-    timeout: float | None = None
-    idle_beat: float = 1.0
-    found_again: cabc.Callable[[], Server] | None = None
+    def __init__(
+        self,
+        role: str = Role.ALONE,
+        kind: str = "",
+        master: int = 0,
+        workers: int = 1,
+        age: int = 1,
+        forks: bool = False,
+        reloaded_at: int = 0,
+        predecessor: int = 0,
+        strangers: frozenset[int] = frozenset(),
+        own_queue: bool = False,
+        tmp_dir: str | None = None,
+        listen: tuple[str, ...] = (),
+        beat: cabc.Callable[[], float] | None = None,
+        timeout: float | None = None,
+        idle_beat: float = 1.0,
+        found_again: cabc.Callable[[], Server] | None = None,
+    ) -> None:
+        self.role = role
+        self.kind = kind
+        self.master = master
+        self.workers = workers
+        self.age = age
+        self.forks = forks
+        self.reloaded_at = reloaded_at
+        self.predecessor = predecessor
+        self.strangers = strangers
+        self.own_queue = own_queue
+        self.tmp_dir = tmp_dir
+        self.listen = listen
+        self.group: str = ""
+        self.beat = beat
+        self.timeout = timeout
+        self.idle_beat = idle_beat
+        self.found_again = found_again
 
     def placed(self) -> Server:
         """The server of a worker that was only told that it has siblings, once it has forked."""
         if self.master:
             return self
-        return dataclasses.replace(self, master=os.getppid(), age=os.getpid())
+        server = copy.copy(self)
+        server.master, server.age = os.getppid(), os.getpid()
+        return server
 
     def boot(self, app_name: str, ordinal: int) -> str:
         """The identity of this start of the server, for one of its apps: the same in all its
@@ -141,3 +162,23 @@ def frames(frame: types.FrameType | None) -> list[types.FrameType]:
         found.append(frame)
         frame = frame.f_back
     return found
+
+
+def locate(workers: int | None) -> Server:
+    """The server of this process, from who is on the stack now, without being told.
+
+    :param workers: `HEALTH_WORKERS`: the number of workers of a server that cannot be asked.
+    """
+    from . import gunicorn
+
+    frame = sys._getframe()
+    found = gunicorn.locate(frame)
+    if found is None:
+        from . import otherservers  # Only here: a worker of gunicorn never needs them.
+
+        found = otherservers.locate(frame, workers)
+    if found:
+        return found
+    if workers is not None and workers > 1:
+        return Server(Role.WORKER, workers=workers)
+    return Server()

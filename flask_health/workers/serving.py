@@ -121,7 +121,7 @@ def end(server: Server) -> int | None:
     """
     if server.kind == "mod_wsgi":
         return None  # Apache is not ours to end, and would start this process again for ever.
-    if server.role is Role.ALONE:
+    if server.role == Role.ALONE:
         return FAILED_ALONE if server.kind or _main_thread_serves() else None
     if server.kind == "uwsgi":
         options = sys.modules["uwsgi"].opt

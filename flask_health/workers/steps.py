@@ -6,13 +6,14 @@ import collections.abc as cabc
 import contextvars
 import typing as t
 
-from ..model.server import WorkerState
+from ..model.server import Value, WorkerState
 
 if t.TYPE_CHECKING:
     from .statedir import StateDir
 
-Scope = t.Literal["worker", "server", "fleet"]
-SCOPES: tuple[Scope, ...] = t.get_args(Scope)
+    Scope = t.Literal["worker", "server", "fleet"]
+
+SCOPES: tuple[Scope, ...] = ("worker", "server", "fleet")
 
 FIRST_RETRY = 1.0
 LONGEST_RETRY = 60.0
@@ -20,7 +21,7 @@ TAKEOVERS = 3
 """How often another worker takes a server's step over from one that died in it."""
 
 
-class Step(t.NamedTuple):
+class Step(Value):
     """A setup step as it was registered.
 
     :ivar scope: `worker`: every worker runs it; `server`: one worker for all; `fleet`: one worker
@@ -30,12 +31,23 @@ class Step(t.NamedTuple):
     :ivar native_thread: under gevent, run it on a native thread instead of in a greenlet.
     """
 
-    name: str
-    function: cabc.Callable[[], object]
-    scope: Scope = "worker"
-    timeout: float | None = None
-    retries: int | None = None
-    native_thread: bool = False
+    __slots__ = ("function", "name", "native_thread", "retries", "scope", "timeout")
+
+    def __init__(
+        self,
+        name: str,
+        function: cabc.Callable[[], object],
+        scope: Scope = "worker",
+        timeout: float | None = None,
+        retries: int | None = None,
+        native_thread: bool = False,
+    ) -> None:
+        self.name = name
+        self.function = function
+        self.scope: Scope = scope
+        self.timeout = timeout
+        self.retries = retries
+        self.native_thread = native_thread
 
 
 class Progress:
