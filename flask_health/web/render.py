@@ -15,6 +15,7 @@ if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
     from ..model.check import Result
+    from ..model.fleet import FleetReport
     from ..model.report import Report
     from ..model.server import Marker
     from ..model.traffic import Traffic, Window
@@ -30,6 +31,11 @@ WORDS = {200: "ok", 503: "not ready"}
 _dumps = json.JSONEncoder(ensure_ascii=False).encode
 
 
+def _members(members: cabc.Mapping[str, object]) -> str:
+    """The members of an object, to be put among others."""
+    return _dumps(members)[1:-1]
+
+
 def plain(report: Report) -> Answer:
     """One of two words."""
     code = report.status.http_code
@@ -41,12 +47,13 @@ class Encoder:
     and `duration`, `gate`, `workers` and `traffic` of our own. Durations are in seconds.
 
     A check is encoded once for each of its results, not for each reader of it; and what was told
-    last is kept as a whole, for as long as no check has a new result.
+    last of all checks, of the workers and of traffic is kept, each for as long as it is the same.
     """
 
     def __init__(self) -> None:
         self._encoded: dict[str, tuple[Result, str]] = {}
         self._last: tuple[tuple[Result, ...], str] = (), ""
+        self._last_server: tuple[tuple[object, ...], str] = (), ""
         self._last_traffic: tuple[Traffic | None, str] = None, ""
 
     def __call__(self, report: Report, about: cabc.Mapping[str, object] | None) -> Answer:
@@ -58,10 +65,15 @@ class Encoder:
         if about is None:
             text = _dumps({"status": str(report.status)})
         else:
-            checks = self._checks(report.results)
-            before, after = _dumps(_summary(report, about)), _dumps(_circumstances(report))
-            counted = self._traffic(report.traffic)
-            text = f'{before[:-1]}, "checks": {{{checks}}}, {after[1:-1]}{counted}}}'
+            parts = (
+                _members(_summary(report, about)),
+                f'"checks": {{{self._checks(report.results)}}}',
+                _members({"excluded": sorted(report.excluded)}) if report.excluded else "",
+                self._server(report),
+                _members(_describe_fleet(report.fleet)) if report.fleet else "",
+                self._traffic(report.traffic),
+            )
+            text = f"{{{', '.join(filter(None, parts))}}}"
         return _answer(report.status.http_code, JSON, text)
 
     def _checks(self, results: tuple[Result, ...]) -> str:
@@ -72,11 +84,21 @@ class Encoder:
             self._last = results, text
         return text
 
+    def _server(self, report: Report) -> str:
+        """The members `gate` and `workers`."""
+        server = (report.gate, report.steps, report.state, report.expected)
+        workers = (report.workers, report.movements, report.setups)
+        known, text = self._last_server
+        if known != (server, workers):
+            text = _members(_describe_server(report))
+            self._last_server = (server, workers), text
+        return text
+
     def _traffic(self, traffic: Traffic | None) -> str:
-        """The member `traffic`, with a comma before it; empty when nothing is known."""
+        """The member `traffic`; empty when nothing is known."""
         known, text = self._last_traffic
         if known is not traffic:
-            text = f', "traffic": {_dumps(describe_traffic(traffic))}' if traffic else ""
+            text = _members({"traffic": describe_traffic(traffic)}) if traffic else ""
             self._last_traffic = traffic, text
         return text
 
@@ -192,16 +214,14 @@ def _summary(report: Report, about: cabc.Mapping[str, object]) -> dict[str, t.An
     return members
 
 
-def _circumstances(report: Report) -> dict[str, t.Any]:
-    """The members after `checks`."""
-    excluded = {"excluded": sorted(report.excluded)} if report.excluded else {}
-    fleet = {}
-    if report.fleet:
-        from ..fleet.telling import members  # Here: few servers are part of one.
+def _describe_fleet(fleet: FleetReport) -> dict[str, t.Any]:
+    from ..fleet.telling import members  # Here: few servers are part of one.
 
-        fleet["fleet"] = members(report.fleet)
+    return {"fleet": members(fleet)}
+
+
+def _describe_server(report: Report) -> dict[str, t.Any]:
     return {
-        **excluded,
         "gate": {
             "state": report.gate,
             "steps": [_present(vars(step)) for step in report.steps],
@@ -211,7 +231,6 @@ def _circumstances(report: Report) -> dict[str, t.Any]:
             "expected": report.expected,
             "alive": [_describe_worker(report, marker) for marker in report.workers],
         },
-        **fleet,
     }
 
 

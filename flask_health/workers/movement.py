@@ -5,12 +5,41 @@ from __future__ import annotations
 import array
 import collections.abc as cabc
 import os
+import time
+import weakref
 
-from ..model.movement import Movement
-from ..model.server import Marker
+from ..model.movement import Movement, stalled_for
+from ..model.server import Census, Marker
 from .process import close
 from .records import BEAT, BUCKETS, FOLDER, PROGRESS, REQUESTS, RING
 from .statedir import StateDir
+
+REMEMBERED = 1.0
+"""Seconds that what was read is told again, as long as the workers are the same."""
+
+Moves = dict[int, tuple[int, float | None]]
+"""By process id, how many requests a worker has under way, and for how many seconds it has been
+stalled, None when it is not."""
+
+_told: weakref.WeakKeyDictionary[StateDir, tuple[float, Census, Moves]]
+_told = weakref.WeakKeyDictionary()
+
+
+def of_server(directory: StateDir, census: Census, patience: float | None) -> Moves:
+    """How all workers move that have a record; at most a second old.
+
+    :param patience: after how many seconds without a movement a worker is stalled; None: never.
+    """
+    told, now = _told.get(directory), time.monotonic()
+    if told and told[1] is census and now < told[0]:
+        return told[2]
+    found = {}
+    for marker in census.markers:
+        moves = of_worker(directory, marker)
+        if moves:
+            found[marker.pid] = moves.busy, stalled_for(marker.state, moves, now, patience)
+    _told[directory] = now + REMEMBERED, census, found
+    return found
 
 
 def of_words(words: cabc.Sequence[float]) -> Movement:

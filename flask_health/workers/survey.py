@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import functools
-import time
 import typing as t
 
-from ..model import judge, movement
+from ..model import judge
 from ..model.mask import mask
+from ..model.movement import patience
 from ..model.report import Report, StepReport, aggregate
 from ..model.status import Status, worst
 from . import orders
 from .gate import Gate
-from .movement import of_worker
+from .movement import of_server
 from .runner import Runner
 from .setups import setups
 from .steps import Progress
@@ -21,7 +21,9 @@ from .verdict import Verdict
 
 if t.TYPE_CHECKING:
     from ..model.fleet import FleetReport
+    from ..model.server import Census
     from ..model.traffic import Traffic
+    from .movement import Moves
 
 
 def survey(gate: Gate, verdict: Verdict, probe: str, fleet: FleetReport | None = None) -> Report:
@@ -30,15 +32,14 @@ def survey(gate: Gate, verdict: Verdict, probe: str, fleet: FleetReport | None =
     :param fleet: what this server knows of its fleet.
     """
     good = verdict.good(probe)
-    runner = verdict.runner
-    server, reason = _server(gate, verdict, probe)
+    runner, census = verdict.runner, gate.census
+    server, reason = _server(gate, verdict, census, probe)
     if probe == "ready" and runner and not good and server is not Status.FAIL:
         elsewhere = _failing_elsewhere(runner)
         if elsewhere:
             server, reason = Status.FAIL, elsewhere
     results = tuple(runner.results(probe)) if runner else ()
     status = worst([server, aggregate(probe, results)]) if good else Status.FAIL
-    census = gate.census
     workers = census.markers if census else ()
     steps = tuple(_describe(p) for p in gate.setup.steps) if gate.setup else ()
     return Report(
@@ -52,7 +53,7 @@ def survey(gate: Gate, verdict: Verdict, probe: str, fleet: FleetReport | None =
         expected=census.expected if census else 1,
         results=results,
         workers=workers,
-        movements=_movements(gate),
+        movements=_movements(gate, census),
         steps=steps,
         setups=setups(gate, workers, steps),
         notes=tuple(_notes(gate, runner, fleet)),
@@ -79,9 +80,9 @@ def _notes(gate: Gate, runner: Runner | None, fleet: FleetReport | None) -> cabc
         yield f"the fleet store cannot be asked: {fleet.problem}{alone}"
 
 
-def _server(gate: Gate, verdict: Verdict, probe: str) -> tuple[Status, str]:
+def _server(gate: Gate, verdict: Verdict, census: Census | None, probe: str) -> tuple[Status, str]:
     """What the server is, checks aside, and why."""
-    census, least = gate.census, gate.options.min_workers
+    least = gate.options.min_workers
     stalled = verdict.stalled() if probe != "startup" else ""
     if stalled:
         return Status.FAIL, stalled
@@ -89,28 +90,24 @@ def _server(gate: Gate, verdict: Verdict, probe: str) -> tuple[Status, str]:
         if not verdict.accepts():
             return Status.FAIL, _local_reason(gate)
         missing = gate.misses_one
+        status = judge.status(census, least, missing)
+        if status is Status.PASS:
+            return status, ""
         ordered = orders.reason(gate) if census.draining or census.paused else ""
-        reason = ordered or judge.reason(census, least, missing)
-        return judge.status(census, least, missing), reason
+        return status, ordered or judge.reason(census, least, missing)
     good = verdict.serves(probe)
     if good:
         return Status.PASS, ""
     return Status.FAIL, judge.reason(census, least) if census else _local_reason(gate)
 
 
-def _movements(gate: Gate) -> dict[int, tuple[int, float | None]]:
+def _movements(gate: Gate, census: Census | None) -> Moves:
     """How busy each worker is, and for how long it has been stalled."""
-    presence, server, now = gate.presence, gate.server, time.monotonic()
-    if presence is None:
+    presence, server = gate.presence, gate.server
+    if presence is None or census is None:
         return {}
-    limit = movement.patience(gate.options.stall_after, server.timeout, server.idle_beat)
-    found = {}
-    for marker in presence.watch.look().markers:
-        moves = of_worker(presence.directory, marker)
-        if moves:
-            stalled = movement.stalled_for(marker.state, moves, now, limit)
-            found[marker.pid] = moves.busy, stalled
-    return found
+    limit = patience(gate.options.stall_after, server.timeout, server.idle_beat)
+    return of_server(presence.directory, census, limit)
 
 
 def _failing_elsewhere(runner: Runner) -> str:
