@@ -116,7 +116,7 @@ def _address(value: object) -> str:
         right = text[5:].startswith("/") and len(os.fsencode(text[5:])) < 108
     else:
         bracketed = host[:1] + host[-1:] == "[]"
-        right = bool(host) and (":" in host) is bracketed and port.isascii() and port.isdigit()
+        right = bool(host) and (":" in host) is bracketed and text.isascii() and port.isdigit()
         right = right and len(port) < 6 and 0 < int(port) < 65536
     if not right:
         raise Wrong(

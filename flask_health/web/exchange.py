@@ -89,6 +89,8 @@ class Exchange:
             answer, goes_on = self._answer(self._received)
         except Refused as refused:
             answer, goes_on = refusal(str(refused)), True
+        if self._received.lstrip(b"\r\n").startswith(b"HEAD "):
+            answer = answer[: answer.index(b"\r\n\r\n") + 4]
         self._received = b""
         self._unsent = memoryview(answer)
         self._dropped = 0 if goes_on else -1

@@ -18,7 +18,8 @@ MOST_HEADERS = 100
 
 _END = re.compile(rb"\n\r?\n")
 _METHOD = re.compile(rb"[A-Z][A-Z-]{0,19}")
-_TARGET = re.compile(rb"(?:[Hh][Tt][Tt][Pp][Ss]?://[!-~]*?(?=[/?]|$))?([/?][!-~\x80-\xff]*|$)")
+# A host has neither slash nor question mark: nothing is tried twice, however long the target is.
+_TARGET = re.compile(rb"(?:[Hh][Tt][Tt][Pp][Ss]?://[!-.0->@-~]*)?([/?][!-~\x80-\xff]*|)")
 _VERSION = re.compile(rb"HTTP/1\.[01]")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
