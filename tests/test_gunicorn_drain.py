@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -168,6 +169,31 @@ def test_an_earlier_order_shortens_the_delay(serve: Serve) -> None:
         server.wait()
 
 
+def test_an_order_of_tomorrow_does_not_lengthen_the_delay(serve: Serve) -> None:
+    """A clock that was set back since leaves the delay as it is configured."""
+    server = draining(serve, delay=2.0)
+    (boot,) = statedir.boots(server.state)
+    (boot / "drain").touch()
+    tomorrow = time.time() + 86_400.0
+    os.utime(boot / "drain", (tomorrow, tomorrow))
+    server.answers(503)
+    assert 2.0 <= ended(server) < 2.0 + 3.0
+    assert "SIGKILL" not in server.log()
+
+
+def test_a_handler_that_ignores_time_is_cut_off(serve: Serve) -> None:
+    """It has the rest of `graceful_timeout`, is killed then, and holds up nobody longer."""
+    server = draining(serve, "--graceful-timeout", "5", delay=1.0)
+    with ThreadPoolExecutor(1) as pool, server.prober(timeout=1.0) as ready:
+        for_ever = pool.submit(server.get, "/work?seconds=60", timeout=30.0)
+        ready.sees(20)
+        assert 5.0 <= ended(server) < 5.0 + 3.0
+        assert for_ever.result().code == "reset"
+    red = ready.first(503)
+    assert red
+    assert 200 not in ready.codes(since=red.at)
+
+
 def test_a_delay_that_does_not_fit_is_shortened(serve: Serve) -> None:
     """One worker says so, with both numbers; then gunicorn kills nobody."""
     server = draining(serve, "--graceful-timeout", "4", delay=30.0, workers=3)
@@ -242,6 +268,34 @@ def test_an_installed_master_goes_on_working(serve: Serve) -> None:
     server.signal(signal.SIGTERM)
     assert server.get("/work").code == 200
     assert ended(server, signal.SIGINT) < 20.0
+
+
+FORKED = """
+import os, time
+
+def post_fork(server, worker):
+    stage = os.environ["STAGE"]
+    if os.path.exists(f"{stage}/fork"):
+        open(f"{stage}/forked.facts", "a").write(f"{os.getpid()}\\n")
+    while os.path.exists(f"{stage}/fork"):
+        time.sleep(0.01)
+
+"""
+"""A worker that has the signal handlers of its master still, for as long as it is ordered."""
+
+
+def test_a_worker_that_was_just_forked_is_not_the_master(serve: Serve) -> None:
+    """SIGTERM to it while it still has the master's handlers does not drain the server."""
+    server = draining(serve, config=FORKED + INSTALL)
+    (boot,) = statedir.boots(server.state)
+    server.stage.order("fork")
+    server.kill(server.workers()[0])
+    (young,) = eventually(lambda: server.stage.pids("forked"), why="forked")
+    server.signal(signal.SIGTERM, young)
+    server.stage.withdraw("fork")
+    server.has_markers(2, "ready")
+    assert server.get().code == 200
+    assert not (boot / "drain").exists()
 
 
 def test_an_installed_master_turns_red_during_a_reload(serve: Serve) -> None:

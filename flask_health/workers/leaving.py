@@ -141,7 +141,7 @@ class Leaving:
         """Seconds since somebody ordered the server to drain."""
         with contextlib.suppress(OSError, AttributeError):
             found = os.stat(DRAIN, dir_fd=self._presence.directory.fd)  # type: ignore[union-attr]
-            return time.time() - found.st_mtime
+            return max(0.0, time.time() - found.st_mtime)  # A clock may have been set back.
         return 0.0
 
     # One worker

@@ -33,6 +33,7 @@ class Stop:
 
     def __init__(self, arbiter: t.Any) -> None:
         self._arbiter = arbiter
+        self._pid = os.getpid()
         self._until: float | None = None
         self._waits = False
         self._signal: cabc.Callable[[int, t.Any], None] = arbiter.signal
@@ -46,8 +47,7 @@ class Stop:
         """What a signal calls: before gunicorn comes to it, which a reload makes wait."""
         import signal
 
-        # To be replaced is no reason to turn red: the workers hand over to the new master's.
-        if number == signal.SIGTERM and self._until is None and not self._arbiter.reexec_pid:
+        if number == signal.SIGTERM and self._until is None and self._is_ours():
             self._until = time.monotonic() + order_to_drain(list(self._arbiter.WORKERS))
         self._signal(number, frame)
 
@@ -65,6 +65,12 @@ class Stop:
         self._manage_workers()
         if self._waits and time.monotonic() >= (self._until or 0.0):
             self._handle_term()
+
+    def _is_ours(self) -> bool:
+        """Whether it is the whole server that is told to stop."""
+        # A child has this handler, too, until it has set its own. To be replaced is no reason to
+        # turn red: the workers hand over to the new master's.
+        return os.getpid() == self._pid and not self._arbiter.reexec_pid
 
 
 def delay(arbiter: t.Any) -> None:
