@@ -320,6 +320,9 @@ def test_orders_are_those_of_the_api(serve: Serve) -> None:
     )
     assert server.get("/health/live").code == 200
     assert server.get("/work").code == 200
+    assert order("pause", os.fsdecode(b"\xff moves")) == "paused: \\udcff moves"
+    server.answers(503)
+    assert "paused: ? moves" in server.get("/health?format=json").body
     assert order("pause") == "paused"
     assert order("resume") == "resumed"
     assert order("resume") == "it was not paused"
@@ -333,12 +336,18 @@ def test_orders_are_those_of_the_api(serve: Serve) -> None:
 
 
 def test_a_drain_waits_for_probers(serve: Serve) -> None:
-    """As long as it is told, so that it is a preStop hook; but not for a server that is gone."""
+    """As long as it is told, read or not, so that it is a preStop hook; but not for a server that
+    is gone.
+    """
     server = serve()
     server.answers(200)
     where = ("--state", str(server.state))
     began = time.monotonic()
-    assert shell.run(server.home, "drain", "--wait", "1.5", *where).returncode == 0
+    reader, writer = os.pipe()
+    os.close(reader)
+    unread = shell.command("drain", "--wait", "1.5", *where)
+    subprocess.run(unread, env=environment(server.home), stdout=writer, timeout=60, check=True)
+    os.close(writer)
     assert time.monotonic() - began >= 1.5
     server.signal(signal.SIGTERM)
     began = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from .command import BAD, GOOD, Command, FailedError, Option, Options, WrongUse, seconds
@@ -37,9 +38,10 @@ def run(options: Options) -> int:
         raise WrongUse(f"--url {wrong}")
     store, terminal = Store(url), Terminal()
     status = _show(options, store, service, terminal)
-    while options.watch is not None:
-        time.sleep(options.watch or INTERVAL)
-        status = _show(options, store, service, terminal)
+    with contextlib.suppress(BrokenPipeError):  # Who watched has seen enough.
+        while options.watch is not None:
+            time.sleep(options.watch or INTERVAL)
+            status = _show(options, store, service, terminal)
     return status
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from ..workers.outside import Boot
@@ -29,7 +30,8 @@ def order(options: Options, give: cabc.Callable[[Boot], str]) -> Boot:
     except OSError as error:
         why = error.strerror or str(error)
         raise FailedError(f"{boot.directory.path} cannot be changed: {why}") from None
-    print(f"{said} (master {boot.master})", flush=True)
+    with contextlib.suppress(BrokenPipeError):  # It is done, whether or not anybody reads that.
+        print(f"{said} (master {boot.master})", flush=True)
     return boot
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from .choosing import choose
@@ -29,9 +30,10 @@ def run(options: Options) -> int:
 
     terminal = Terminal()
     status = _show(options, terminal)
-    while options.watch is not None:
-        time.sleep(options.watch or INTERVAL)
-        status = _show(options, terminal)
+    with contextlib.suppress(BrokenPipeError):  # Who watched has seen enough.
+        while options.watch is not None:
+            time.sleep(options.watch or INTERVAL)
+            status = _show(options, terminal)
     return status
 
 

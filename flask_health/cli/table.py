@@ -39,14 +39,21 @@ def run(words: cabc.Sequence[str], program: str, app: flask.Flask | None = None)
     :param app: the app of `flask health`.
     :return: the exit status.
     """
+    _prepare()
+    status = BAD
     try:
-        return _run(list(words), program, app)
+        status = _run(list(words), program, app)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        return GOOD  # Who reads our output has seen enough.
+        pass  # Who reads our output has seen enough. What has come to no verdict is not good.
+    except OSError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return status or BAD
     finally:
         _flush()
+    return status
 
 
 def _run(words: list[str], program: str, app: flask.Flask | None) -> int:
@@ -94,12 +101,22 @@ def _wants_help(words: list[str]) -> bool:
     return "--help" in ours or "-h" in ours
 
 
+def _prepare() -> None:
+    """Has a standard output that takes every text, and all of it at the end: neither a letter that
+    it does not know nor a reader that has gone comes between a command and its verdict.
+    """
+    if sys.stdout is None:  # It was closed before we began.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    elif hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace", write_through=False)
+
+
 def _flush() -> None:
     """Writes what is left, and lets nobody complain when there is no reader any more."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         except (AttributeError, ValueError):
             pass  # It was closed before we began.

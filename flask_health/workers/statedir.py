@@ -148,7 +148,7 @@ class StateDir:
         temporary = os.path.join(folder, f".tmp.{os.getpid()}.{get_ident()}")
         fd = os.open(temporary, _CREATE | os.O_TRUNC, 0o600, dir_fd=self.fd)
         try:
-            with open(fd, "w", encoding="utf-8") as file:
+            with open(fd, "w", encoding="utf-8", errors="replace") as file:
                 file.write(text)
             self.rename(temporary, name)
         except OSError:
