@@ -72,6 +72,15 @@ def test_a_server_that_is_down_or_hangs() -> None:
     assert time.monotonic() - began < 4.0
 
 
+@pytest.mark.parametrize("alive", [4, [4], [{"pid": 1, "state": "up", "steps": 4}]])
+def test_waiting_for_another_program(alive: object) -> None:
+    """Its JSON may have our words in it, and mean something else."""
+    with answering(health("fail", workers={"alive": alive})) as (port, _):
+        done = ran("wait", f":{port}", "--timeout", "0.2", "--token", "geheim")
+    assert done.code == 1
+    assert done.out.endswith("/health/ready answered 503\n")
+
+
 @pytest.mark.parametrize(
     "words",
     [

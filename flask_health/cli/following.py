@@ -103,7 +103,8 @@ def _news(workers: list[Members]) -> list[str]:
 
 
 def _workers_told(told: Members) -> list[Members]:
-    """The workers that an answer with details tells of."""
-    workers = told.get("workers")
-    alive = workers.get("alive") if isinstance(workers, dict) else None
-    return [worker for worker in alive or [] if {"pid", "state"} <= set(worker)]
+    """The workers that an answer with details tells of; none when another program answered."""
+    if "gate" not in told:
+        return []
+    alive = told.get("workers", {}).get("alive") or []
+    return [worker for worker in alive if {"pid", "state"} <= set(worker)]
