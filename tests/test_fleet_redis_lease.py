@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from support.backends import Redis
-from support.stores import client, keys
+from support.stores import MAKES, ROUNDS, client, keys
 
 from flask_health import exceptions
 from flask_health.fleet import lease as leases
@@ -21,14 +20,13 @@ from flask_health.fleet.store import Store
 from flask_health.workers.steps import TAKEOVERS
 
 KEYS = Keys("shop")
-ROUNDS = int(os.environ.get("FLASK_HEALTH_ROUNDS", "1"))
 STEP = KEYS.step("1.0", "migrate")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Redis]:
-    """A Redis of this module's."""
-    with Redis() as found:
+@pytest.fixture(scope="module", params=MAKES)
+def server(request: pytest.FixtureRequest) -> Iterator[Redis]:
+    """A store of this module's."""
+    with request.param() as found:
         yield found
 
 

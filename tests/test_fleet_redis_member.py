@@ -14,7 +14,7 @@ import pytest
 from support.backends import Redis
 from support.checking import Told
 from support.fleets import Fleet
-from support.stores import client, keys
+from support.stores import USUAL, client, keys
 from support.waiting import eventually
 
 from flask_health import HealthCheck, Status
@@ -25,10 +25,10 @@ from flask_health.model import fleet as model
 KEYS = Keys("shop")
 
 
-@pytest.fixture
-def server() -> Iterator[Redis]:
-    """A Redis of the test's."""
-    with Redis() as found:
+@pytest.fixture(params=USUAL)
+def server(request: pytest.FixtureRequest) -> Iterator[Redis]:
+    """A store of the test's."""
+    with request.param() as found:
         yield found
 
 

@@ -14,7 +14,7 @@ from support.checking import Told
 from support.fleets import Fleet, Server
 from support.local import Answer, call
 from support.pages import Document, look, text
-from support.stores import client
+from support.stores import USUAL, client
 from support.waiting import eventually
 
 from flask_health import HealthCheck
@@ -26,10 +26,10 @@ KEYS = Keys("shop")
 PATH = "/health/fleet"
 
 
-@pytest.fixture
-def server() -> Iterator[Redis]:
-    """A Redis of the test's."""
-    with Redis() as found:
+@pytest.fixture(params=USUAL)
+def server(request: pytest.FixtureRequest) -> Iterator[Redis]:
+    """A store of the test's."""
+    with request.param() as found:
         yield found
 
 

@@ -13,7 +13,7 @@ from support.backends import Redis
 from support.environment import free_port
 from support.fleets import Fleet
 from support.local import Blocked
-from support.stores import Slow, client
+from support.stores import USUAL, Slow, client
 from support.waiting import eventually
 
 from flask_health import ConfigError, HealthCheck
@@ -25,10 +25,10 @@ from flask_health.fleet.keys import Keys
 STEP = Keys("shop").step("1.0", "migrate")
 
 
-@pytest.fixture
-def server() -> Iterator[Redis]:
-    """A Redis of the test's."""
-    with Redis() as found:
+@pytest.fixture(params=USUAL)
+def server(request: pytest.FixtureRequest) -> Iterator[Redis]:
+    """A store of the test's."""
+    with request.param() as found:
         yield found
 
 

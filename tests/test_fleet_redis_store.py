@@ -14,7 +14,7 @@ import pytest
 from flask import Flask
 from support.backends import SECRET, Redis
 from support.environment import free_port
-from support.stores import Cluster, Slow, TLSRedis, client
+from support.stores import MAKES, Cluster, Cluster6, ClusterOfValkey, Slow, TLSRedis, client
 from support.waiting import eventually
 
 from flask_health import ConfigError, HealthCheck
@@ -26,10 +26,10 @@ from flask_health.fleet.store import LONGEST_PAUSE, Store, StoreError
 KEYS = Keys("shop")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Redis]:
-    """A Redis of this module's."""
-    with Redis() as found:
+@pytest.fixture(scope="module", params=MAKES)
+def server(request: pytest.FixtureRequest) -> Iterator[Redis]:
+    """A store of this module's."""
+    with request.param() as found:
         yield found
 
 
@@ -43,7 +43,7 @@ def asked(url: str, patience: float = 1.0) -> Iterator[Store]:
         store.close()
 
 
-@pytest.mark.parametrize("kind", [Redis, TLSRedis, Cluster])
+@pytest.mark.parametrize("kind", [*MAKES, TLSRedis, Cluster, Cluster6, ClusterOfValkey])
 def test_every_kind_is_asked_by_the_same_url(kind: Callable[[], Any]) -> None:
     """With a password, with TLS, and a cluster of three that is told by the answer of one node."""
     with kind() as found, asked(found.url) as store:

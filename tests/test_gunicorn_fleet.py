@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import time
@@ -15,16 +14,16 @@ import pytest
 from support.backends import Redis
 from support.gunicorn import Gunicorn, Serve
 from support.stage import Stage
-from support.stores import Cluster, Slow, TLSRedis, client
+from support.stores import ROUNDS, USUAL, Cluster, Redis6, Slow, TLSRedis, Valkey, client
 from support.waiting import eventually
 
 from flask_health.model.fleet import STALE_AFTER
 
 
-@pytest.fixture
-def redis() -> Iterator[Redis]:
-    """A Redis of the test's."""
-    with Redis() as found:
+@pytest.fixture(params=USUAL)
+def redis(request: pytest.FixtureRequest) -> Iterator[Redis]:
+    """A store of the test's."""
+    with request.param() as found:
         yield found
 
 
@@ -175,9 +174,9 @@ def test_redis_hung_gone_and_empty_turns_nothing_red(servers: Servers, redis: Re
         assert prober.slowest() < 1.0
 
 
-@pytest.mark.parametrize("kind", [TLSRedis, Cluster])
+@pytest.mark.parametrize("kind", [Redis6, Valkey, TLSRedis, Cluster])
 def test_every_kind_of_store_serves_a_fleet(kind: Any, serve: Serve, tmp_path: Path) -> None:
-    """With TLS, and as a cluster of which one node is named; under gevent too."""
+    """The oldest Redis, Valkey, one with TLS, a cluster of which one node is named; gevent too."""
     with kind() as store:
         servers = Servers(serve, Stage(tmp_path / "stage"), store.url)
         one, _ = servers.add(), servers.add("--worker-class", "gevent")
@@ -185,6 +184,10 @@ def test_every_kind_of_store_serves_a_fleet(kind: Any, serve: Serve, tmp_path: P
         eventually(lambda: known(one, "ready"), lambda ready: ready == 2)
         assert len(servers.stage.pids("migrate.started")) == 1
         assert details(one, "/health/fleet")["store"] == "ok"
+        servers.stage.order("shared.fail")
+        servers.answer(503)
+        servers.stage.withdraw("shared.fail")
+        servers.answer(200)
 
 
 def test_a_slow_store_slows_nothing_else(servers: Servers, redis: Redis) -> None:
@@ -259,10 +262,6 @@ def test_a_server_that_stops_says_so(servers: Servers) -> None:
         lambda total: total == 1,
         within=STALE_AFTER / 2,
     )
-
-
-ROUNDS = int(os.environ.get("FLASK_HEALTH_ROUNDS", "1"))
-"""How often servers are started for what goes wrong at any moment; `tox run -e fleet`: often."""
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))

@@ -186,6 +186,7 @@ class Redis(Backend):
     """A Redis with a password, on its port and on the socket `path`."""
 
     need = REDIS
+    program = "redis-server"
 
     @property
     def url(self) -> str:
@@ -198,7 +199,7 @@ class Redis(Backend):
     def command(self) -> list[str]:
         options = {"--bind": "127.0.0.1", "--port": str(self.port), "--unixsocket": self.path}
         options |= {"--requirepass": SECRET, "--save": "", "--appendonly": "no"}
-        return ["redis-server", *(word for pair in options.items() for word in pair)]
+        return [self.program, *(word for pair in options.items() for word in pair)]
 
     def answers(self) -> bool:
         return says(self.port, b"PING\r\n", b"-NOAUTH")

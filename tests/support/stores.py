@@ -1,7 +1,10 @@
-"""The stores of a fleet: a Redis with TLS, a cluster of three, one at the end of a slow line."""
+"""The stores of a fleet: the oldest Redis that will do, a Valkey, a Redis with TLS, clusters of
+three, one at the end of a slow line.
+"""
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
@@ -14,8 +17,38 @@ import redis
 
 from .backends import SECRET, Redis
 from .certificates import Authority
-from .environment import free_port
+from .environment import accepts, free_port
+from .system import REDIS, Need
 from .waiting import eventually
+from .wheels import COMMAND, REDIS_6, VALKEY, Wheel
+
+
+def _need(wheel: Wheel) -> Need:
+    return Need(REDIS.packages[1:], REDIS.programs[1:], (wheel.program,), besides=COMMAND)
+
+
+class Redis6(Redis):
+    """The oldest Redis that will do."""
+
+    need = _need(REDIS_6)
+    program = REDIS_6.program
+    user = ""  # Others may have no right to look where it is installed.
+
+
+class Valkey(Redis):
+    """A Valkey."""
+
+    need = _need(VALKEY)
+    program = VALKEY.program
+    user = ""
+
+
+ROUNDS = int(os.environ.get("FLASK_HEALTH_ROUNDS", "1"))
+"""How often whatever depends on the moment is tried; `tox run -e fleet`: often."""
+
+MAKES: tuple[type[Redis], ...] = (Redis, Redis6, Valkey)
+USUAL = MAKES if ROUNDS > 1 else MAKES[:1]
+"""What all tests of a fleet run with: in `tox run -e fleet` with every make, else with one."""
 
 
 class TLSRedis(Redis):
@@ -53,24 +86,36 @@ class TLSRedis(Redis):
 class _Node(Redis):
     """A node of a cluster."""
 
+    BUS = 10_000
+    """What lies between its port and the one on which nodes speak; Redis 6 knows no other."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.bus = free_port()
+        while self.port + self.BUS > 0xFFFF or accepts(self.port + self.BUS):
+            self.port = free_port()
 
     def command(self) -> list[str]:
         options = {"--cluster-enabled": "yes", "--cluster-config-file": "nodes.conf"}
-        options |= {"--cluster-port": str(self.bus), "--cluster-node-timeout": "2000"}
-        options |= {"--masterauth": SECRET}
+        options |= {"--cluster-node-timeout": "2000", "--masterauth": SECRET}
         return [*super().command(), *(word for pair in options.items() for word in pair)]
+
+
+class _Node6(_Node, Redis6):
+    """A node of a cluster of the oldest Redis."""
+
+
+class _NodeOfValkey(_Node, Valkey):
+    """A node of a cluster of Valkey."""
 
 
 class Cluster:
     """Three masters, each with a third of the slots; a context manager."""
 
     SLOTS = 16384
+    node: type[_Node] = _Node
 
     def __init__(self) -> None:
-        self.nodes = [_Node() for _ in range(3)]
+        self.nodes = [self.node() for _ in range(3)]
 
     @property
     def url(self) -> str:
@@ -94,12 +139,24 @@ class Cluster:
         ]
         edges = [round(self.SLOTS * third / 3) for third in range(4)]
         for client, first, end in zip(clients, edges, edges[1:], strict=False):
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, end - 1)
+            client.execute_command("CLUSTER", "ADDSLOTS", *range(first, end))
         for node in self.nodes[1:]:
-            clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, node.bus)
+            clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", node.port)
         for client in clients:
             eventually(partial(_agrees, client), why="the cluster agrees")
             client.close()
+
+
+class Cluster6(Cluster):
+    """The same of the oldest Redis."""
+
+    node = _Node6
+
+
+class ClusterOfValkey(Cluster):
+    """The same of Valkey."""
+
+    node = _NodeOfValkey
 
 
 def _agrees(client: Any) -> bool:

@@ -13,12 +13,13 @@ from typing import NamedTuple
 class Need(NamedTuple):
     """What tests need: Debian packages, and the programs and files that show they are there.
 
-    A file may be a pattern, as of `glob`.
+    A file may be a pattern, as of `glob`. `besides` is the command that installs what Debian lacks.
     """
 
     packages: tuple[str, ...]
     programs: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    besides: str = ""
 
     @property
     def is_met(self) -> bool:
@@ -30,7 +31,8 @@ class Need(NamedTuple):
     @property
     def apt_get(self) -> str:
         """The command that installs it."""
-        return f"apt-get install --no-install-recommends {' '.join(self.packages)}"
+        besides = f"; {self.besides}" if self.besides else ""
+        return f"apt-get install --no-install-recommends {' '.join(self.packages)}{besides}"
 
 
 MOD_WSGI = Need(
