@@ -20,6 +20,7 @@ from support.waiting import eventually
 from flask_health import HealthCheck, Status
 from flask_health.fleet import member as members
 from flask_health.fleet.keys import Keys
+from flask_health.fleet.view import View
 from flask_health.model import fleet as model
 
 KEYS = Keys("shop")
@@ -106,6 +107,44 @@ def test_the_silent_are_forgotten(server: Redis) -> None:
         fleet.servers[0].leave()
         fleet.servers[1].leave()
         assert all(ttl >= 0 for ttl in keys(server.url).values())
+
+
+class Last:
+    """The siblings of a worker that ends while nobody asks the store for its server."""
+
+    def __init__(self, news: View | None) -> None:
+        self.news = lambda: news
+        self.speaks = False
+
+    def all_stop(self) -> bool:
+        return True
+
+    def speak(self, wanted: bool) -> bool:
+        self.speaks = wanted
+        return wanted
+
+    def let_go(self) -> None:
+        self.speaks = False
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "unknown"])
+def test_a_worker_says_goodbye_for_one_before_it(server: Redis, told: bool) -> None:
+    """The one that asked the store has ended and none has followed: what it had told is taken back;
+    where none had told anything, the store is not asked.
+    """
+    with Fleet(server.url) as fleet:
+        one, two = fleet.of(2)
+        other: Any = two.member
+        news = other._view
+        two.leave()
+        other._told, other._view, other._siblings = None, View(), Last(news if told else None)
+        two.leave()
+        if told:
+            soon = model.STALE_AFTER / 2
+            eventually(lambda: one.sees.servers, lambda n: n == 1, within=soon, why="it has left")
+        else:
+            assert other.store._client is None
+            assert one.sees.servers == 2
 
 
 @pytest.mark.usefixtures("brisk")

@@ -123,23 +123,30 @@ class Member:
         self._left = True
         others = self._siblings
         if others:
-            known = self._told is not None and not self.store.problem
-            if others.speaks and known and others.all_stop():
-                self._say_goodbye()
+            if self._beating.acquire(timeout=GOODBYE):
+                try:
+                    # Nobody speaks while the worker that did has ended and none has followed it.
+                    if others.all_stop() and others.speak(True) and self._is_known():
+                        self._say_goodbye()
+                finally:
+                    self._beating.release()
             others.let_go()
         self.store.close()
 
+    def _is_known(self) -> bool:
+        """Whether a worker of this server has told of it, and the store answers."""
+        if self._told is None:
+            self._listen(time.monotonic())
+        told = self._told is not None or self._view.sight is not None
+        return told and not (self.store.problem or self._view.problem)
+
     def _say_goodbye(self) -> None:
-        if not self._beating.acquire(timeout=GOODBYE):
-            return
+        self.store.close()
+        self.store.patience = GOODBYE
         try:
-            self.store.close()
-            self.store.patience = GOODBYE
             self.store.run(LEAVE, self._all_keys()[:5], [self.identity, _ms(KEPT)])
         except StoreError:
             pass  # It is forgotten all the same, a little later.
-        finally:
-            self._beating.release()
 
     def report(self) -> FleetReport:
         """What this server knows of its fleet."""
@@ -166,13 +173,14 @@ class Member:
 
         :return: seconds until the next turn.
         """
-        now = time.monotonic()
-        if not self._speak_if_due():
-            self._listen(now)
-            return 2 * TICK
         with self._beating:
-            if not self._left:
-                self._beat_if_due(now)
+            if self._left:
+                return TICK
+            now = time.monotonic()
+            if not self._speak_if_due():
+                self._listen(now)
+                return 2 * TICK
+            self._beat_if_due(now)
         self._settle(time.monotonic())
         return TICK
 
