@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import resource
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -227,6 +228,21 @@ def test_one_worker_told_by_hand_is_no_drain(serve: Serve) -> None:
         eventually(load.pids, lambda pids: set(new) <= pids)
     assert second in new
     assert prober.codes() == load.codes() == {200}
+
+
+def test_a_worker_that_may_open_no_more_files_is_no_drain(serve: Serve) -> None:
+    """It cannot see what its master has open, and does not take that for the end of the server."""
+    server = draining(serve, *CLASSES["gevent"], delay=1.0)
+    first, second = server.workers()
+    with server.prober() as prober:
+        prober.sees(5)
+        _, most = resource.prlimit(first, resource.RLIMIT_NOFILE)
+        resource.prlimit(first, resource.RLIMIT_NOFILE, (0, most))
+        server.signal(signal.SIGTERM, first)
+        eventually(server.workers, lambda pids: first not in pids and len(pids) == 2)
+        prober.sees(10)
+    assert second in server.workers()
+    assert prober.codes() == {200}
 
 
 # Unix sockets, and the master's own delay

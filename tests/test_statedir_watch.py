@@ -21,6 +21,7 @@ from support.local import sibling
 from support.waiting import eventually
 
 from flask_health.model.server import Census, Marker, WorkerState
+from flask_health.workers import process
 from flask_health.workers.boots import join
 from flask_health.workers.process import start_time
 from flask_health.workers.statedir import StateDir
@@ -285,6 +286,18 @@ def test_a_reused_pid_is_void(directory: StateDir, watching: bool, off: int) -> 
     watch._lifelines = Lifelines(watching)
     assert watch.look().markers == ()
     os.close(fd)
+
+
+def test_a_start_that_cannot_be_told_proves_nothing(
+    directory: StateDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when no more files can be opened: whoever holds the lock, and is there, lives."""
+    gone = 2**22 + 1
+    locks = [put(directory, name()), put(directory, name(2, gone, 5))]
+    monkeypatch.setattr(process, "stat_fields", lambda pid: [])
+    assert pids(Watch(directory, os.getppid()).look()) == [ME]
+    for fd in locks:
+        os.close(fd)
 
 
 def test_a_pid_reused_while_it_is_looked_at_is_void(

@@ -309,6 +309,24 @@ def test_only_the_oldest_folds_unless_there_are_many(
     assert len(folded) == 2
 
 
+def test_nobody_is_dead_because_no_file_can_be_opened(
+    directory: StateDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever cannot see whether a worker lives does not fold it: it would be counted twice."""
+    record = Record()
+    count(record, 3)
+    record.keep(directory, 1, True)
+    before = names(directory)
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "stat_fields", lambda pid: [])
+        tally.fold(directory)
+        keep(record, directory)
+        assert tally.survey(directory, record).requests == 3
+    assert set(before) <= set(names(directory))
+    keep(record, directory)
+    assert requests(directory) == 3
+
+
 def test_what_a_killed_worker_left_half_done_goes(directory: StateDir) -> None:
     """Temporary files of the dead are removed, those of the living stay."""
     gone = in_a_child(lambda: None)

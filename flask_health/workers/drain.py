@@ -62,7 +62,9 @@ class Departure:
         self.listeners: set[str] = {
             f"socket:[{os.fstat(s.fileno()).st_ino}]" for s in worker.sockets
         }
-        self.sees_master: bool = not self.listeners.isdisjoint(open_files(worker.ppid))
+        self.sees_master: bool = False
+        with contextlib.suppress(OSError):
+            self.sees_master = not self.listeners.isdisjoint(open_files(worker.ppid))
         self._most: int = worker.max_requests
         self._due: float | None = None
         self._kept = _keep()

@@ -69,7 +69,11 @@ class Leaving:
         if not self._waits_since:
             self._waits_since = now
             self._close_connections()
-        if self._until is None and self._server_stops(now):
+        try:
+            stops = self._until is None and self._server_stops(now)
+        except OSError:  # This process may open no more files: it knows nothing of the others.
+            return now - self._waits_since >= self._delay
+        if stops:
             successor = self._successor()
             if successor:
                 return self._hands_over(successor, now) and self._has_answered(now)
@@ -114,6 +118,8 @@ class Leaving:
         """Whether the master has closed its sockets, which it does before it tells its workers.
 
         Where that cannot be seen: whether it has told each of them.
+
+        :raises OSError: when it cannot be known just now.
         """
         if self._departure.sees_master:
             return self._departure.listeners.isdisjoint(process.open_files(self._worker.ppid))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from _weakrefset import WeakSet  # As of `weakref`, which takes longer to import than all of this.
 
@@ -37,7 +38,20 @@ def is_zombie(pid: int) -> bool:
 def is_alive(pid: int, start: int) -> bool:
     """Whether the process of this start time still runs."""
     fields = stat_fields(pid)
-    return bool(fields) and int(fields[19]) == start and fields[0] not in "ZX"
+    if not fields:
+        return exists(pid)  # Perhaps we may open no more files: nobody is dead for that.
+    return int(fields[19]) == start and fields[0] not in "ZX"
+
+
+def exists(pid: int) -> bool:
+    """Whether there is a process of this number, be it somebody else's."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def children(pid: int) -> frozenset[int] | None:
@@ -69,18 +83,27 @@ FORKED_ONLY = 0x40
 
 
 def open_files(pid: int) -> frozenset[str]:
-    """What a process has open, as the kernel names it; empty where it does not tell us."""
+    """What a process has open, as the kernel names it; empty where it does not tell us.
+
+    :raises OSError: when we may open no more files ourselves.
+    """
+    try:
+        fds = os.listdir(f"/proc/{pid}/fd")
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        return frozenset()
     found = set()
-    with contextlib.suppress(OSError):
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            with contextlib.suppress(OSError):  # Closed meanwhile.
-                found.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    for fd in fds:
+        with contextlib.suppress(OSError):  # Closed meanwhile.
+            found.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
     return frozenset(found)
 
 
 __all__ = [
     "children",
     "close",
+    "exists",
     "forked_children",
     "is_alive",
     "is_forked",

@@ -82,6 +82,7 @@ class Record:
         self.words[STARTED] = self.words[PROGRESS] = time.monotonic()
         self._next = self.due = 0.0
         self._inode = -1
+        self._start = 0
         self.shared: bool = False
 
     def keep(self, directory: StateDir, living: int, oldest: bool, beat: float = 0.0) -> None:
@@ -128,7 +129,9 @@ class Record:
     def _publish(self, directory: StateDir) -> None:
         """Has others find this record in a directory, if they do not."""
         pid = os.getpid()
-        name = f"{FOLDER}/record.{pid}.{start_time(pid)}"
+        # Asked once: it cannot be told while this process may open no more files.
+        self._start = self._start or start_time(pid)
+        name = f"{FOLDER}/record.{pid}.{self._start}"
         try:
             self.shared = self._inode == os.stat(name, dir_fd=directory.fd).st_ino
         except OSError:

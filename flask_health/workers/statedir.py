@@ -14,7 +14,7 @@ import time
 from _thread import get_ident
 
 from ..model.server import Marker
-from .process import close, start_time, when_forked
+from .process import close, exists, start_time, when_forked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -279,7 +279,10 @@ def marker_is_alive(directory: StateDir, name: str, marker: Marker) -> bool:
 
     :raises OSError: when it cannot be known.
     """
-    return directory.is_locked(name) and marker.start in (start_time(marker.pid), 0)
+    if not directory.is_locked(name):
+        return False
+    start = start_time(marker.pid)
+    return marker.start in (start, 0) or (not start and exists(marker.pid))
 
 
 def look_into(path: str) -> StateDir:

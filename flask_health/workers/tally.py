@@ -21,7 +21,7 @@ import weakref
 from ..model import traffic
 from ..model.traffic import Series, Traffic
 from . import records
-from .process import close, is_alive
+from .process import close, exists, is_alive
 from .records import BEAT, BOUNDS, BUCKETS, EVERY, FOLDER, PROGRESS, REQUESTS, RING, SPENT, STARTED
 from .statedir import StateDir
 
@@ -254,12 +254,4 @@ def _record(directory: StateDir, name: str) -> Reading | None:
 def _left_behind(name: str) -> bool:
     """Whether a temporary file belongs to a process that is gone."""
     parts = name.split(".")
-    return name.startswith(".tmp.") and parts[2].isdigit() and not _exists(int(parts[2]))
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
+    return name.startswith(".tmp.") and parts[2].isdigit() and not exists(int(parts[2]))
