@@ -140,6 +140,23 @@ DETAILS = {"gate": {"state": "open"}, "releaseId": "1.10"}
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "--nagios"],
+        ["check", "--expect-version", "1.10"],
+        ["wait", "--timeout", "0.2", "--token", "geheim"],
+    ],
+)
+def test_four_kilobytes_are_enough(words: list[str]) -> None:
+    """However many checks fail with whatever reasons; the verdict is what comes first."""
+    with answering(health("fail", output="database: é" * 900, **DETAILS)) as (port, _):
+        done = ran(*words, f":{port}")
+    assert len(done.out.encode()) <= 4096
+    assert "not ready: " in done.out[:30]
+    assert "database: édatabase: é" in done.out
+
+
+@pytest.mark.parametrize(
     ("act", "code", "said"),
     [
         (health("pass", **DETAILS), 0, "ok: http://127.0.0.1:%/health answered 200\n"),

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from flask_health.cli import drawing
-from flask_health.cli.terminal import MOST, Terminal, shortened
+from flask_health.cli.command import MOST
+from flask_health.cli.terminal import Terminal, shortened
 
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -196,3 +197,13 @@ def test_where_nobody_looks_on_four_kilobytes_are_enough() -> None:
     Terminal(screen).write(text.splitlines())
     Terminal(file).write(text.splitlines())
     assert (screen.getvalue(), file.getvalue()) == (text, kept)
+
+
+def test_the_first_line_is_never_left_out() -> None:
+    """However many reasons a verdict has: its beginning is shown, and what is below it."""
+    kept = shortened(f"not ready: {'é' * 9000}\nworker 1\n{'x' * 9000}\n{'y' * 9000}\n")
+    first, second, last = kept.splitlines()
+    assert first.startswith("not ready: éé")
+    assert first.endswith("é…")
+    assert (second, last) == ("worker 1", "... 2 more lines")
+    assert len(kept.encode()) <= MOST

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .command import BAD, GOOD, Command, Option, Options, seconds
+from .command import BAD, GOOD, MOST, Command, Option, Options, clipped, seconds
 from .shared import CHOICE, EXPECT_VERSION, PROBE, TOKEN, check_choice
 from .target import FORMS, parse
 
@@ -26,7 +26,7 @@ def run(options: Options) -> int:
         from .nagios import tell
 
         return tell(finding)
-    print(f"{finding.word}: {finding.text}")
+    print(clipped(f"{finding.word}: {finding.text}", MOST - 1))
     return GOOD if finding.good else BAD
 
 

@@ -22,6 +22,9 @@ INTERRUPTED = 130
 WIDTH = 100
 """Columns of a help text."""
 
+MOST = 4096
+"""Bytes that are written where nobody looks on, so that logs and agents keep all of it."""
+
 
 class WrongUse(Exception):
     """The command cannot be run as it was called; the message says what would be right."""
@@ -159,6 +162,12 @@ def nearest(word: str, known: cabc.Iterable[str]) -> str:
 
     near = get_close_matches(word, list(known), 1)
     return f": did you mean {near[0]!r}?" if near else ""
+
+
+def clipped(line: str, most: int) -> str:
+    """A line of at most so many bytes: its beginning, where it is longer."""
+    whole = line.encode("utf-8", "replace")
+    return line if len(whole) <= most else whole[: most - 3].decode("utf-8", "ignore") + "…"
 
 
 def seconds(text: str) -> float:

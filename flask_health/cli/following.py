@@ -8,10 +8,10 @@ import typing as t
 from . import asking_http, asking_state, drawing
 from .asking import Finding
 from .choosing import NobodyError, choose
-from .command import Options
+from .command import MOST, Options
 from .shared import check_choice
 from .target import parse
-from .terminal import MOST, Terminal
+from .terminal import Terminal
 
 if t.TYPE_CHECKING:
     from .picture import Members
@@ -80,7 +80,7 @@ class Follower:
         lines = self._lines(finding)
         if why:
             lines[0] = f"{self._terminal.paint(finding.word)}: {why}{finding.text}"
-        self._terminal.write(lines if why else lines[:1])
+        self._terminal.write(lines if why else lines[:1], self._room + KEPT)
 
     @property
     def _elapsed(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .asking import Finding
+from .command import MOST, clipped
 
 OK, WARNING, CRITICAL = 0, 1, 2
 
@@ -13,6 +14,7 @@ def tell(finding: Finding) -> int:
     if not finding.good:
         status = CRITICAL
     word = ("OK", "WARNING", "CRITICAL")[status]
+    line = f"HEALTH {word} - {finding.word}: {finding.text}"
     # What follows a bar are figures to Nagios.
-    print(f"HEALTH {word} - {finding.word}: {finding.text}".replace("|", "/").replace("\n", " "))
+    print(clipped(line.replace("|", "/").replace("\n", " "), MOST - 1))
     return status

@@ -7,8 +7,7 @@ import shutil
 import sys
 import typing as t
 
-MOST = 4096
-"""Bytes that are written where nobody looks on, so that logs and agents keep all of it."""
+from .command import MOST, clipped
 
 COLOURS = {
     **dict.fromkeys(("ok", "pass", "ready", "done", "open"), "32"),
@@ -50,26 +49,30 @@ class Terminal:
         self._stream.flush()
         self._drawn = len(shown)
 
-    def write(self, lines: t.Sequence[str]) -> None:
-        """Writes a report below what is there: all of it on a terminal, else its first 4 KiB."""
+    def write(self, lines: t.Sequence[str], most: int = MOST) -> None:
+        """Writes a report below what is there: all of it on a terminal, else its first bytes."""
         self._drawn = 0
         text = "".join(f"{line}\n" for line in lines)
-        self._stream.write(text if self.live else shortened(text))
+        self._stream.write(text if self.live else shortened(text, most))
         self._stream.flush()
 
 
 def shortened(text: str, most: int = MOST) -> str:
-    """The first lines of a text that fit, and how many more there are."""
+    """The first lines of a text that fit, and how many more there are. None takes more than half
+    of the room: the first says most, and has to be among them.
+    """
     if len(text.encode("utf-8", "replace")) <= most:
         return text
     kept, room = [], most - 40
-    lines = text.splitlines(keepends=True)
+    lines = text.splitlines()
     for line in lines:
-        room -= len(line.encode("utf-8", "replace"))
+        shown = clipped(line, most // 2) + "\n"
+        room -= len(shown.encode("utf-8", "replace"))
         if room < 0:
             break
-        kept.append(line)
-    return "".join(kept) + f"... {len(lines) - len(kept)} more lines\n"
+        kept.append(shown)
+    left = len(lines) - len(kept)
+    return "".join(kept) + (f"... {left} more lines\n" if left else "")
 
 
 def _cut(line: str, columns: int) -> str:
