@@ -22,9 +22,10 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "sync": (),
     "gthread": ("-k", "gthread", "--threads", "8"),
     "gevent": ("-k", "gevent"),
+    "gevent_pywsgi": ("-k", "gevent_pywsgi"),
     "tornado": ("-k", "tornado"),
 }
-KEEPING = ["gthread", "gevent", "tornado"]
+KEEPING = ["gthread", "gevent", "gevent_pywsgi", "tornado"]
 """Worker classes that keep connections open between two requests."""
 
 INSTALL = "from flask_health.gunicorn import install\ninstall(globals())\n"

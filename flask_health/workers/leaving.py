@@ -111,6 +111,9 @@ class Leaving:
         server = getattr(worker, "server", None)
         if server and hasattr(server, "conn_params"):  # Tornado's
             server.conn_params.no_keep_alive = True
+        handler = getattr(worker, "wsgi_handler", None)
+        if handler:  # gevent's own server, which asks nobody but the app.
+            handler.start_response = _closing(handler.start_response)
 
     # The whole server
 
@@ -254,6 +257,17 @@ class _Last(int):
 
     def __bool__(self) -> bool:
         return False
+
+
+def _closing(start_response: t.Any) -> t.Any:
+    """The same method of a handler, with answers that close their connection."""
+
+    def closing(self: t.Any, status: str, headers: t.Any, exc_info: t.Any = None) -> t.Any:
+        if not any(name.lower() == "connection" for name, _ in headers):
+            headers = [*headers, ("Connection", "close")]
+        return start_response(self, status, headers, exc_info)
+
+    return closing
 
 
 def serves(home: str, master: int) -> bool:
