@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 if (HERE / "support" / "noskips.py").exists():
     pytest_plugins = ["support.noskips"]
 
+# A shell has what it runs in the background ignore SIGINT, and whatever that starts inherits it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Where a red run costs most the examples are the same each time; elsewhere they are new ones.
 settings.register_profile("same", derandomize=True)
