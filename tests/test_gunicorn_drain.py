@@ -287,6 +287,22 @@ def test_an_installed_master_goes_on_working(serve: Serve) -> None:
     assert ended(server, signal.SIGINT) < 20.0
 
 
+def test_an_installed_master_waits_as_long_as_it_is_told_last(serve: Serve) -> None:
+    """A reload may bring another delay: what the workers before it said does not count."""
+    config = 'raw_env = ["FLASK_HEALTH_DRAIN_DELAY={}"]\n' + INSTALL
+    server = draining(serve, config=config.format(40))
+    old = server.workers()
+    (server.home / "gunicorn.conf.py").write_text(config.format(2))
+    server.signal(signal.SIGHUP)
+    eventually(server.workers, lambda pids: len(pids) == 2 and not set(pids) & set(old))
+    server.has_markers(2, "ready")
+    with server.load(threads=2) as load:
+        load.sees(10)
+        began = time.monotonic()
+        assert 2.0 <= ended(server) < 2.0 + 1.0 + 2 * MOMENT
+    assert answered_for(load, began) >= 2.0
+
+
 FORKED = """
 import os, time
 

@@ -77,7 +77,8 @@ class Departure:
         if f"{__package__}.master" in sys.modules:
             for gate in self.gates:
                 if gate.presence:
-                    gate.presence.decide(f"delay.{gate.options.drain_delay:g}")
+                    delay = f"delay.{gate.generation}.{gate.options.drain_delay:g}"
+                    gate.presence.decide(delay)
         elif self.worker.age in (1, self.gates[0].server.reloaded_at):
             _unpack(self._kept).say_what_does_not_fit(self)
         if self._presence:

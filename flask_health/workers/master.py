@@ -23,7 +23,9 @@ from ..model.server import DRAIN
 log: logging.Logger = logging.getLogger("flask_health")
 
 DELAY = "delay."
-"""The beginning of the name by which a worker tells the delay that it is configured for."""
+"""The beginning of the name by which a worker tells its generation, and the delay that it is
+configured for.
+"""
 
 _STATE_DIRECTORY = re.compile(r".*/flask-health-\d+/v1-[0-9a-f]+")
 
@@ -92,7 +94,7 @@ def order_to_drain(workers: cabc.Iterable[int]) -> float:
             try:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
                 os.close(os.open(DRAIN, flags, 0o600, dir_fd=directory))
-                longest = max([longest, *map(_seconds, os.listdir(directory))])
+                longest = max(longest, _latest(os.listdir(directory)))
             finally:
                 os.close(directory)
     return longest
@@ -112,8 +114,12 @@ def _state_directories(workers: cabc.Iterable[int]) -> list[str]:
     return list(found.values())
 
 
-def _seconds(name: str) -> float:
-    try:
-        return float(name[len(DELAY) :]) if name.startswith(DELAY) else 0.0
-    except ValueError:
-        return 0.0
+def _latest(names: cabc.Iterable[str]) -> float:
+    """The delay that the youngest generation tells, the longest one if it tells several."""
+    told = [(0, 0.0)]
+    for name in names:
+        generation, _, seconds = name.removeprefix(DELAY).partition(".")
+        if name.startswith(DELAY):
+            with contextlib.suppress(ValueError):
+                told.append((int(generation), float(seconds)))
+    return max(told)[1]
