@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,6 +121,32 @@ def test_signs_of_life_end_with_liveness(notify: Notify, monkeypatch: pytest.Mon
         number = len(notify.told("WATCHDOG=1"))
         good[0] = True
         eventually(lambda: len(notify.told("WATCHDOG=1")) > number, why="signs again")
+    finally:
+        end(health)
+
+
+def test_a_sign_of_life_that_is_lost_is_given_again(
+    notify: Notify, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, and not after half of the time: that would be too late for systemd."""
+    from flask_health.workers.systemd import Herald
+
+    lost: list[float] = []
+    send = Herald._send
+
+    def lose(self: Herald, message: str) -> bool:
+        if message == "WATCHDOG=1" and not lost:
+            lost.append(time.monotonic())
+            return False
+        return send(self, message)
+
+    monkeypatch.setattr(Herald, "_send", lose)
+    monkeypatch.setenv("WATCHDOG_USEC", "8000000")
+    health = HealthCheck(make_app())
+    health.start()
+    try:
+        (sign,) = eventually(lambda: notify.told("WATCHDOG=1"), why="given again")
+        assert sign.at - lost[0] < 3.0
     finally:
         end(health)
 

@@ -70,8 +70,8 @@ class Herald:
             message = self._message()
             if message != self._said and self._send(message):
                 self._said = message
-        if self._half and self._is_time() and self._verdict.live():
-            self._send("WATCHDOG=1")
+        if self._half and self._is_time() and self._verdict.live() and self._send("WATCHDOG=1"):
+            self._sign()
 
     def _speaks(self) -> bool:
         census = self._gate.census
@@ -106,16 +106,16 @@ class Herald:
     def _is_time(self) -> bool:
         """Whether the last sign of life of this server was given half its time ago."""
         assert self._half is not None
-        presence, now = self._gate.presence, time.monotonic()
+        presence = self._gate.presence
         if presence is None:
-            due = now - self._signed >= self._half
-        else:
-            due = not 0 <= time.time() - _modified(presence.directory) < self._half
-        if due:
-            self._signed = now
-            if presence:
-                _touch(presence.directory)
-        return due
+            return time.monotonic() - self._signed >= self._half
+        return not 0 <= time.time() - _modified(presence.directory) < self._half
+
+    def _sign(self) -> None:
+        """Tells the others that a sign of life has been given."""
+        self._signed = time.monotonic()
+        if self._gate.presence:
+            _touch(self._gate.presence.directory)
 
     def _send(self, message: str) -> bool:
         """Sends a message, without waiting; what cannot be sent is said once."""
