@@ -299,6 +299,7 @@ def test_without_a_word_about_gunicorn_its_defaults_are_taken() -> None:
         (["kubernets"], "there is no manifest 'kubernets': did you mean 'kubernetes'?"),
         (["nginx", "--fleet"], "--fleet is for compose and kubernetes, not for 'nginx'"),
         (["haproxy", "--servers", "one"], "--servers must be HOST:PORT"),
+        (["haproxy", "--servers", "one:80,two:65536"], "--servers must be HOST:PORT"),
         (["kubernetes", "--name", "Shop!"], "--name must be a name of small letters"),
         (["kubernetes", "--image", 'x" y'], "--image must be a text without blanks or quotes"),
         (["kubernetes", "--replicas", "0"], "--replicas must be a whole number > 0"),

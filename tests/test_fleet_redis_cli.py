@@ -91,11 +91,11 @@ def test_a_service_without_servers_is_not_ready(fleet: Fleet, tmp_path: Path) ->
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, words: list[str], code: int, said: str) -> None:
-    """On the standard error, without secrets."""
+    """On the standard error, in one line, without secrets."""
     done = command(tmp_path, *words)
     assert done.returncode == code
     assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert "s3cret-of-mine" not in done.stderr
 
 
@@ -116,3 +116,20 @@ def test_watching_goes_on(fleet: Fleet, tmp_path: Path) -> None:
             os.kill(process.pid, signal.SIGINT)
             process.wait(20)
     assert process.returncode == 130
+
+
+def test_a_store_that_is_gone_is_no_json(tmp_path: Path) -> None:
+    """Whoever reads the lines of `--watch --json` gets nothing else; people are told beside it."""
+    words = [sys.executable, "-m", "flask_health", "fleet", "--watch", "0.2", "--json"]
+    words += ["--url", f"redis://127.0.0.1:{free_port()}", "--service", "shop"]
+    out, err = tmp_path / "out", tmp_path / "err"
+    with (
+        out.open("w") as told,
+        err.open("w") as said,
+        subprocess.Popen(words, env=environment(tmp_path), stdout=told, stderr=said) as process,
+    ):
+        try:
+            eventually(lambda: err.read_text().count("the fleet store cannot be asked: ") >= 2)
+        finally:
+            os.kill(process.pid, signal.SIGINT)
+    assert out.read_text() == ""

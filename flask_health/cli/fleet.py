@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import sys
 import time
 
 from .command import BAD, GOOD, Command, FailedError, Option, Options, WrongUse, seconds
@@ -36,6 +38,8 @@ def run(options: Options) -> int:
     wrong = check_url(url)
     if wrong:
         raise WrongUse(f"--url {wrong}")
+    # What goes wrong is told below, in one line: no log has to do it where none is kept.
+    logging.getLogger("flask_health").addHandler(logging.NullHandler())
     store, terminal = Store(url), Terminal()
     status = _show(options, store, service, terminal)
     with contextlib.suppress(BrokenPipeError):  # Who watched has seen enough.
@@ -52,9 +56,13 @@ def _show(options: Options, store: Store, service: str, terminal: Terminal) -> i
     try:
         shown = overlook(store, service)
     except StoreError as error:
+        problem = f"the fleet store cannot be asked: {error}"
         if options.watch is None:
-            raise FailedError(f"the fleet store cannot be asked: {error}") from None
-        terminal.write([f"the fleet store cannot be asked: {error}"])
+            raise FailedError(problem) from None
+        if options.json:
+            print(problem, file=sys.stderr, flush=True)
+        else:
+            terminal.write([problem])
         return BAD
     if options.json:
         import json

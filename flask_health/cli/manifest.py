@@ -82,7 +82,8 @@ def _plain(text: str) -> str:
 
 def _servers(text: str) -> tuple[str, ...]:
     servers = tuple(text.split(","))
-    if not all(re.fullmatch(r"[\w.\[\]:-]+:\d{1,5}", server, re.ASCII) for server in servers):
+    found = [re.fullmatch(r"[\w.\[\]:-]+:(\d{1,5})", server, re.ASCII) for server in servers]
+    if not all(match and 0 < int(match[1]) < 65536 for match in found):
         raise ValueError("HOST:PORT, several with commas between them")
     return servers
 
