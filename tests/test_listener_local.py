@@ -395,6 +395,27 @@ def test_a_turn_that_fails_does_not_end_the_thread(
     assert len([r for r in caplog.records if "the second port" in r.getMessage()]) == 1
 
 
+def test_a_wait_that_fails_does_not_end_the_thread(serve: Serve) -> None:
+    """As where a process has lowered its own limits: it tries again until it can wait."""
+    service = serve().start()
+    polls: list[object] = []
+
+    class Refusing:
+        def register(self, *_: object) -> None:
+            pass
+
+        def poll(self, _: float) -> None:
+            polls.append(self)
+            raise OSError(22, "Invalid argument")
+
+    poll, service.listener._poll = service.listener._poll, Refusing
+    begin = time.monotonic()
+    eventually(lambda: len(polls) >= 2, why="tries again")
+    service.listener._poll = poll
+    assert len(polls) <= 4 + (time.monotonic() - begin) / module.REST * 2
+    assert service.ask().word == (200, "ok")
+
+
 def test_when_no_file_can_be_opened(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """It rests instead of spinning, and goes on when it can."""
     service = serve().start()

@@ -226,7 +226,11 @@ def _live(reference: weakref.ref[Listener], ended: t.Any) -> None:
             if wanted is None:
                 return
             poll, milliseconds = wanted
-            ready = [number for number, _ in poll.poll(milliseconds)]
+            try:
+                ready = [number for number, _ in poll.poll(milliseconds)]
+            except OSError:  # No memory for it, or more files open than there may be.
+                rest(REST)
+                ready = ()
     finally:
         ended.release()
 
