@@ -342,5 +342,10 @@ def test_an_upgrade_is_no_error(
         old.bind(("127.0.0.1", server.number))
         old.listen()
         assert server.add().turn().port.problem
-    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+        assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+        # Whoever has it now is not the old server, which has gone.
+        monkeypatch.setenv("GUNICORN_PID", str(2**22 + 1))
+        server.workers[0].turn().turn()
+        told = [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
+        assert told == [f"{server.workers[0].port.problem}; trying again every second"]
     assert eventually(lambda: server.workers[0].turn().port.socket, why="the port is free")

@@ -21,7 +21,7 @@ import sys
 import typing as t
 
 from ..model.server import SERVING
-from .process import close, when_forked
+from .process import close, exists, when_forked
 
 if t.TYPE_CHECKING:
     from .presence import Presence
@@ -58,6 +58,7 @@ class Port:
         self.problem: str = ""
         self._address = address
         self._presence = presence
+        self._level = logging.NOTSET
         self._lock: Lock | None = None
         self._directory: StateDir | None = None
         when_forked(self)
@@ -156,11 +157,11 @@ class Port:
     def _tell(self, why: str) -> None:
         """Tells why the port cannot be opened, once; nothing when it could."""
         problem = why and f"the second port '{self._address}' cannot be opened: {why}"
-        if problem and problem != self.problem:
-            # The old server still has it during an upgrade (USR2).
-            level = logging.INFO if "GUNICORN_PID" in os.environ else logging.ERROR
+        # The old server still has it during an upgrade (USR2).
+        level = logging.INFO if _has_predecessor() else logging.ERROR
+        if problem and (problem != self.problem or level > self._level):
             log.log(level, "%s; trying again every second", problem)
-        self.problem = problem
+        self.problem, self._level = problem, level
         if self._directory:
             with contextlib.suppress(OSError):
                 if problem and self._directory.read(FAILED) != problem:
@@ -255,6 +256,12 @@ def _remove_dead(path: str) -> None:
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     finally:
         visitor.close()
+
+
+def _has_predecessor() -> bool:
+    """Whether the gunicorn master that ours is to replace is still there."""
+    pid = os.environ.get("GUNICORN_PID", "")
+    return pid.isdigit() and exists(int(pid))
 
 
 def _explain(error: OSError) -> str:
