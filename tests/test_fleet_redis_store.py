@@ -106,6 +106,58 @@ def test_the_least_permissions_suffice(server: Redis) -> None:
         assert lease.tell("done")
 
 
+def test_the_least_permissions_suffice_in_a_cluster() -> None:
+    """With the one more that a cluster needs, on whichever node a service is."""
+    with Cluster() as cluster:
+        for node in cluster.nodes:
+            with client(node.url) as admin:
+                rules = "~flask-health:* +@connection +@hash +@sortedset +@stream +@scripting"
+                rules += " +del +exists +pexpire +time +cluster|slots"
+                admin.execute_command(*f"ACL SETUSER just on >just-pw {rules}".split())
+        with asked(f"redis://just:just-pw@127.0.0.1:{cluster.nodes[0].port}/0") as store:
+            for service in ("shop", "stock", "mail", "search"):
+                lease = Lease(store, Keys(service), "1.0", "migrate", "a")
+                assert lease.claim(True, 3).state == "yours"
+
+
+def test_a_cluster_that_is_gone_is_said() -> None:
+    """As with any store: who asks is told why, whether it was connected before or not."""
+    with Cluster() as cluster, asked(cluster.url) as store:
+        step = KEYS.step("1.0", "migrate")
+        assert store.rows([step]) == [{}]
+        for node in cluster.nodes:
+            node.kill()
+        for _ in range(3):
+            with pytest.raises(StoreError, match="refused"):
+                store.rows([step])
+        for node in cluster.nodes:
+            node.start()
+        eventually(lambda: finds(store, step), why="it answers again")
+
+
+def finds(store: Store, key: str) -> bool:
+    """Whether a store looks for a key now."""
+    try:
+        return bool(store.rows([key]))
+    except StoreError:
+        return False
+
+
+def test_a_master_that_is_one_no_more_is_left(server: Redis) -> None:
+    """Its address leads to the new one: it is connected to anew, whatever is open still works."""
+    with Redis() as old, Redis() as new, Slow(old.port, 0.0) as line:
+        with asked(f"redis://:{SECRET}@127.0.0.1:{line.port}/0") as store:
+            lease = Lease(store, KEYS, "1.0", "migrate", "a")
+            assert lease.claim(True, 3).state == "yours"
+            with client(old.url) as admin:
+                admin.config_set("masterauth", SECRET)
+                admin.replicaof("127.0.0.1", new.port)
+            line._target = new.port
+            with pytest.raises(StoreError, match="it is a replica"):
+                lease.claim(True, 3)
+            assert lease.claim(True, 3).state == "yours"
+
+
 def test_nobody_there_is_said() -> None:
     """Refused at once."""
     port = free_port()
@@ -200,6 +252,9 @@ def test_one_that_is_too_old_is_said(version: str) -> None:
         "",
         "redis://cache:port/0",
         "redis://user:s3cret-of-mine@cache:6379/0?socket_timeout=soon",
+        "redis://user:s3cret-of-mine/=@cache:6379/0",
+        "redis://user:s3cret-of-mine?@cache:6379/0",
+        "redis://user:12#s3cret-of-mine@cache:6379/0",
     ],
 )
 def test_a_wrong_url_is_said_by_init_app(url: str) -> None:

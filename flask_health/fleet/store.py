@@ -26,6 +26,12 @@ half, so that a thousand servers do not come back at once.
 """
 
 
+RIGHT = (
+    "must be like redis://user:password@host:6379/0: in a password '/' is written as %2F, '?' as "
+    "%3F, '#' as %23"
+)
+
+
 class StoreError(Exception):
     """The store did not do what it was asked; the message is for people, without secrets."""
 
@@ -103,7 +109,9 @@ class Store:
                 answer = ask(client)
         except StoreError as error:
             raise self._failed(str(error)) from None
-        except (wrong.RedisError, OSError, ValueError) as error:
+        except (wrong.RedisError, wrong.RedisClusterException, OSError, ValueError) as error:
+            if isinstance(error, wrong.ReadOnlyError):
+                self.close()  # It is no master any more: its address may lead to another by now.
             raise self._failed(explain(error)) from None
         if self.problem:
             log.info("the fleet store answers again")
@@ -141,8 +149,20 @@ def check_url(url: str) -> str:
     try:
         redis.Redis.from_url(url).close()
     except Exception as error:
-        return mask(str(error))
-    return ""
+        return RIGHT if _is_torn(url) else mask(str(error))
+    return RIGHT if _is_torn(url) else ""
+
+
+def _is_torn(url: str) -> bool:
+    """Whether a URL ends in the middle of its password, which must not be shown then."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return True
+    return parts.scheme != "unix" and "@" in parts.path + parts.fragment
 
 
 def explain(error: Exception) -> str:
