@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flask_health.fleet.keys import Keys, plain
@@ -56,9 +57,21 @@ def test_panic_is_what_it_says(
     servers: int, failing: int, share: float, least: int, age: float
 ) -> None:
     """For any fleet: turned on, big enough, recent enough, and on more than the share."""
-    wanted = share > 0 and servers >= least and age <= STALE_AFTER and failing > share * servers
+    big = servers >= least and failing / servers > share
+    wanted = share > 0 and big and age <= STALE_AFTER
     seen = sight(servers, failing, read_at=1000.0)
     assert ("database" in panics(seen, share, least, 1000.0 + age)) is wanted
+
+
+@given(servers=st.integers(1, 100_000), percent=st.integers(1, 99))
+@example(servers=100, percent=29)
+def test_exactly_the_share_is_no_panic(servers: int, percent: int) -> None:
+    """Whatever a share comes to in binary: 0.29 of a hundred servers is 29 of them."""
+    failing = servers * percent // 100
+    seen = sight(servers, failing)
+    assert not panics(seen, percent / 100, 1, 100.0)
+    more = sight(servers, failing + 1)
+    assert panics(more, percent / 100, 1, 100.0)
 
 
 def test_nobody_panics_about_the_unknown() -> None:
@@ -158,27 +171,37 @@ def test_the_aggregate_is_read_as_it_is_kept() -> None:
     offset=st.floats(-1e6, 1e6),
     elapsed=st.floats(0, 1000),
     down=st.none() | st.floats(0, 100),
-    since=st.floats(0, 1000),
+    since=st.floats(1, 1000),
+    succeeded=st.none() | st.floats(1, 1000),
 )
 def test_a_result_travels_between_clocks(
-    offset: float, elapsed: float, down: float | None, since: float
+    offset: float, elapsed: float, down: float | None, since: float, succeeded: float | None
 ) -> None:
     """Whatever the clocks of two servers show: ages and spans stay, times are the store's."""
     last = Outcome(Status.FAIL, "down", 5000.0, 700.0, 0.25, 7, "rows")
     began = None if down is None else 700.0 - down
-    history = History(Status.FAIL, last, 1, 2, 5000.0 - since, began)
+    history = History(Status.FAIL, last, 1, 2, 5000.0 - since, began, succeeded)
     ended = 1_790_000_000_000
     here = 700.0 + offset
     found = decode(encode(history), ended, ended + 1000 * elapsed, here)
     assert found is not None
     assert here - found.last.ended == pytest.approx(elapsed, abs=0.01)
     assert found.last.time == ended / 1000
-    assert ended / 1000 - found.since == pytest.approx(since, abs=0.01)
+    assert (found.since, found.succeeded) == (history.since, succeeded)
     assert (found.down_since is None) is (down is None)
     if down is not None and found.down_since is not None:
         assert found.last.ended - found.down_since == pytest.approx(down, abs=0.01)
     assert (found.status, found.streak, found.failures) == (Status.FAIL, 1, 2)
     assert (found.last.observed_value, found.last.observed_unit) == (7, "rows")
+
+
+def test_what_began_with_the_last_run_began_when_the_store_says() -> None:
+    """By the clock of this server it was another time."""
+    last = Outcome(Status.PASS, "", 5000.0, 700.0, 0.25)
+    history = History(Status.PASS, last, 0, 0, 5000.0, None, 5000.0)
+    found = decode(encode(history), 1_790_000_000_000, 1_790_000_000_000, 700.0)
+    assert found is not None
+    assert found.last.time == found.since == found.succeeded == 1_790_000_000.0
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"status": "good"}', "null"])
@@ -210,9 +233,17 @@ def test_a_server_runs_what_it_is_told_to_and_tells_of_it() -> None:
     history = History(Status.FAIL, BROKEN, 0, 1, 1000.0, 50.0)
     sharing.ran(CHECK, history, 2.0)
     assert woken
-    assert '["database","7000",' in sharing.offer(now)
+    (give,) = json.loads(sharing.offer(BROKEN.ended + 40.0, True))["gives"]
+    assert (give[:2], give[3:]) == (["database", "7000"], [40_000, 2000])
     sharing.told([], [], 7100.0, now)
-    assert '"gives":[]' in sharing.offer(now)
+    assert '"gives":[]' in sharing.offer(now, True)
+
+
+def test_a_server_that_starts_is_told_and_not_asked() -> None:
+    """It wants what others have found out, and offers no time for a run of its own."""
+    sharing = Sharing([CHECK], 3.5, lambda: None)
+    for able, lease in ((False, 0), (True, 6000)):
+        assert json.loads(sharing.offer(0.0, able))["wants"] == [["database", "", lease]]
 
 
 def test_when_nobody_delivers_a_server_helps_itself() -> None:
@@ -253,12 +284,19 @@ def test_changes_are_read_whatever_the_client_makes_of_them() -> None:
         ("my shop", "my_shop"),
         ("a{b}:c", "a_b_c"),
         ("", "_"),
-        ("x" * 300, "x" * 100),
+        ("x" * 100, "x" * 100),
     ],
 )
 def test_a_name_breaks_no_key(name: str, shown: str) -> None:
     """Braces would move a key of a cluster, a colon or a line end would be a part of another."""
     assert plain(name) == shown
+
+
+def test_long_names_stay_different() -> None:
+    """The address of an image with its digest, for example: a release whose steps are its own."""
+    one, other = (plain("registry.example.com/" + "x" * 90 + f"@sha256:{n}") for n in "ab")
+    assert one != other
+    assert len(one) == len(other) == 100
 
 
 def test_all_keys_of_a_service_are_on_one_node() -> None:

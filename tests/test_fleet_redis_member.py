@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,8 @@ def test_the_silent_are_forgotten(server: Redis) -> None:
         gone = fleet.servers.pop()
         gone.leave()
         fleet.see(2)
+        change = eventually(lambda: fleet.servers[0].member.changes[0])
+        assert (change["server"], change["state"]) == (gone.member.name, "gone")
         fleet.servers[0].leave()
         fleet.servers[1].leave()
         assert all(ttl >= 0 for ttl in keys(server.url).values())
@@ -238,6 +241,49 @@ def test_a_fleet_check_that_fails_fails_everywhere(server: Redis) -> None:
         told.says = None
         eventually(lambda: all(s.answers() == 200 for s in fleet.servers), why="all recover")
         assert heard == ["shared"]
+
+
+def test_since_when_a_shared_check_fails_stays_the_same(server: Redis) -> None:
+    """However often it is run again, and by whom; and when it worked last is told too."""
+    told = Told()
+
+    def register(health: HealthCheck) -> None:
+        health.add_check("shared", told, scope="fleet", interval=1.0, failure_threshold=1)
+
+    with Fleet(server.url, register) as fleet:
+        one, _ = fleet.of(2)
+        eventually(lambda: all(s.answers() == 200 for s in fleet.servers), why="all are ready")
+        told.says = ConnectionError("refused")
+        eventually(lambda: all(s.answers() == 503 for s in fleet.servers), why="all fail")
+        # What the server knows that ran it first is its own time until the store has told it.
+        eventually(
+            lambda: {s.report().results[0].since for s in fleet.servers}, lambda t: len(t) == 1
+        )
+        before, runs = one.report().results[0], told.runs
+        eventually(lambda: told.runs, lambda n: n >= runs + 5, why="it is run again")
+        for each in fleet.servers:
+            after = each.report().results[0]
+            assert (after.since, after.succeeded) == (before.since, before.succeeded)
+            assert after.succeeded is not None
+
+
+def test_a_server_that_starts_is_not_told_to_check(server: Redis) -> None:
+    """It cannot, and those that serve would wait for its result."""
+    told, go = Told(), threading.Event()
+
+    def register_starting(health: HealthCheck) -> None:
+        health.setup(lambda: go.wait(30), name="warm_up")
+        register_shared(told)(health)
+
+    with Fleet(server.url) as fleet:
+        starting = fleet.add(register_starting)
+        eventually(lambda: starting.sees.servers, why="it has told of itself")
+        with client(server.url) as asked:
+            assert not asked.hgetall(KEYS.checks)
+            serving = fleet.add(register_shared(told))
+            eventually(lambda: serving.answers() == 200, why="it checks")
+        go.set()
+        eventually(lambda: starting.answers() == 200, why="it finds the result")
 
 
 def test_without_the_store_each_server_checks_for_itself(server: Redis) -> None:

@@ -224,7 +224,7 @@ class Member:
                 self.name,
                 plain(self.options.release),
                 summary.state,
-                self.sharing.offer(now),
+                self.sharing.offer(now, self._checks_run()),
             ],
         )
         self._told = summary
@@ -243,6 +243,11 @@ class Member:
         self._view = View(sight, "", self._view.panics, changes, self.sharing.alone)
         self._settle(here)
         self._tell_siblings()
+
+    def _checks_run(self) -> bool:
+        """Whether this worker runs the checks of its server by now."""
+        setup = self._gate.setup
+        return self._leads() and not (setup and setup.unfinished)
 
     def _settle(self, now: float) -> None:
         """Decides on panic by what is known now."""

@@ -95,7 +95,7 @@ if shown ~= state then
   tell(name, state, release)
 end
 redis.call('HSET', KEYS[5], 'report', report, 'seen', now)
-redis.call('PEXPIRE', KEYS[5], life)
+redis.call('PEXPIRE', KEYS[5], 2 * life)
 if changed then
   redis.call('HSETNX', aggregate, 'born', now)
   redis.call('HINCRBY', aggregate, 'v', 1)
@@ -105,11 +105,12 @@ local told, ordered = {}, {}
 if shared ~= '' then
   shared = cjson.decode(shared)
   for _, give in ipairs(shared.gives) do
-    local check, base, history, pause = unpack(give)
+    local check, base, history, age, pause = unpack(give)
     local at = redis.call('HGET', KEYS[6], check .. ':at') or base
     if at == base then
-      redis.call('HSET', KEYS[6], check .. ':at', now, check .. ':history', history,
-                 check .. ':due', now + pause)
+      local ended = math.max(now - age, (tonumber(base) or 0) + 1)
+      redis.call('HSET', KEYS[6], check .. ':at', ended, check .. ':history', history,
+                 check .. ':due', ended + pause)
     end
   end
   for _, want in ipairs(shared.wants) do
@@ -118,7 +119,7 @@ if shared ~= '' then
     if found[1] and found[1] ~= base then
       told[#told + 1] = {check, found[1], found[2]}
     end
-    if now >= tonumber(found[3] or 0) then
+    if lease > 0 and now >= tonumber(found[3] or 0) then
       redis.call('HSET', KEYS[6], check .. ':due', now + lease)
       ordered[#ordered + 1] = check
     end
@@ -143,10 +144,10 @@ KEYS: servers, members, aggregate, changes, the server's own, checks. ARGV: its 
 milliseconds that it and that the common keys live, the version that it knows, its contribution to
 the aggregate (a field a line), its report, its name, its release, its state, and what concerns
 fleet-scope checks as JSON: `gives`, rows of name, time of the result that it builds on, history,
-milliseconds until the next run; `wants`, rows of name, time of the result that it knows,
-milliseconds that a run may take. Returns the time in milliseconds, the version, the aggregate and
-the last changes when the version is another, results as rows of name, time and history, and the
-checks that this server is to run.
+milliseconds since its last run ended, and from there to the next one; `wants`, rows of name, time
+of the result that it knows, milliseconds that a run may take, 0: it runs none now. Returns the time
+in milliseconds, the version, the aggregate and the last changes when the version is another,
+results as rows of name, time and history, and the checks that this server is to run.
 """
 
 LEAVE = Script(
@@ -189,7 +190,7 @@ end
 fence = math.max(fence + 1, time[1] * 1000000 + time[2])
 redis.call('HSET', KEYS[1], 'state', 'running', 'token', token, 'until', now + lease, 'by', who,
            'runs', runs + 1, 'fence', fence, 'since', now)
-redis.call('HDEL', KEYS[1], 'reason', 'final')
+redis.call('HDEL', KEYS[1], 'reason', 'final', 'ended')
 redis.call('PEXPIRE', KEYS[1], keep)
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', 200, '*', 'server', who, 'state', 'runs',
            'step', ARGV[7])
@@ -216,7 +217,9 @@ return 1
 TELL = Script(
     """
 local token, state, reason, keep, who = unpack(ARGV)
-local holder = redis.call('HGET', KEYS[1], 'token')
+local found = redis.call('HMGET', KEYS[1], 'token', 'ended')
+local holder = found[1]
+if found[2] == token then return 1 end
 local lost = redis.call('EXISTS', KEYS[1]) == 0
 if holder ~= token and not (lost and state == 'done') then return 0 end
 redis.call('HSET', KEYS[1], 'by', who, 'reason', reason, 'since', now)
@@ -225,7 +228,10 @@ if state == 'given up' then
 else
   redis.call('HSET', KEYS[1], 'state', state)
 end
-if state == 'done' or state == 'given up' then redis.call('HDEL', KEYS[1], 'token', 'until') end
+if state == 'done' or state == 'given up' then
+  redis.call('HDEL', KEYS[1], 'token', 'until')
+  redis.call('HSET', KEYS[1], 'ended', token)
+end
 redis.call('PEXPIRE', KEYS[1], keep)
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', 200, '*', 'server', who, 'state', state,
            'step', ARGV[6])
@@ -234,7 +240,8 @@ return 1
 """
 )
 """Says how a step stands; returns 0 when the lease is another's. A store that was emptied meanwhile
-takes the word of who has done it: nobody else has it. KEYS: the step, changes. ARGV: token, state
-(`running`, `failed`, `given up`, `done`), reason, milliseconds of the key's life, who, the step's
-name.
+takes the word of who has done it: nobody else has it. An end that is told again, as the answer was
+lost on its way, counts as it did; nothing that this lease says later changes it. KEYS: the step,
+changes. ARGV: token, state (`running`, `failed`, `given up`, `done`), reason, milliseconds of the
+key's life, who, the step's name.
 """

@@ -80,18 +80,21 @@ class Sharing(Abroad):
             found, self._news = self._news, {}
         return found
 
-    def offer(self, now: float) -> str:
-        """What is said to the store; empty without fleet checks."""
+    def offer(self, now: float, able: bool) -> str:
+        """What is said to the store; empty without fleet checks.
+
+        :param able: whether this server runs checks by now.
+        """
         if not self._checks:
             return ""
         with self._lock:
             self._offered = dict(self._gives)
             gives = [
-                [name, base, encode(history), _ms(max(0.0, due_in))]
+                [name, base, encode(history), _age(history, now), _ms(max(0.0, due_in))]
                 for name, (base, history, due_in) in self._gives.items()
             ]
             wants = [
-                [check.name, self._bases.get(check.name, ""), _ms(check.timeout + LEASE_MARGIN)]
+                [check.name, self._bases.get(check.name, ""), _ms(_lease(check)) if able else 0]
                 for check in self._checks
                 if now >= self._ordered.get(check.name, 0.0)
             ]
@@ -108,7 +111,7 @@ class Sharing(Abroad):
 
         :param at: the time of the store, in milliseconds since the epoch.
         """
-        leases = {check.name: check.timeout + LEASE_MARGIN for check in self._checks}
+        leases = {check.name: _lease(check) for check in self._checks}
         with self._lock:
             for name, given in self._offered.items():
                 if self._gives.get(name) is given:  # Else there is a newer one.
@@ -131,18 +134,18 @@ class Sharing(Abroad):
 
 
 def encode(history: History) -> str:
-    """A history as text. It holds no time of this machine but spans; its end is the store's to
-    say.
+    """A history as text. It holds spans, and times that the store has told: the end of the last run
+    is its to say, and 0 stands for that.
     """
     last = history.last
-    began = history.since >= last.time
     return json.dumps(
         {
             "status": str(history.status),
             "last": [str(last.status), last.output, last.duration],
             "observed": [last.observed_value, last.observed_unit],
             "counts": [history.streak, history.failures],
-            "for": 0 if began else round(last.time - history.since, 3),
+            "since": 0 if history.since == last.time else history.since,
+            "succeeded": 0 if history.succeeded == last.time else history.succeeded,
             "down": None if history.down_since is None else last.ended - history.down_since,
         },
         separators=(",", ":"),
@@ -163,17 +166,26 @@ def decode(text: str, ended: int, at: float, now: float) -> History | None:
         streak, failures = found["counts"]
         here = now - max(0.0, at - ended) / 1000
         last = Outcome(Status(status), output, ended / 1000, here, duration, value, unit)
-        down = found["down"]
+        down, succeeded = found["down"], found["succeeded"]
         return History(
             Status(found["status"]),
             last,
             streak,
             failures,
-            ended / 1000 - found["for"],
+            found["since"] or last.time,
             None if down is None else here - down,
+            last.time if succeeded == 0 else succeeded,
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _lease(check: Check) -> float:
+    return check.timeout + LEASE_MARGIN
+
+
+def _age(history: History, now: float) -> int:
+    return _ms(max(0.0, now - history.last.ended))
 
 
 def _ms(seconds: float) -> int:
