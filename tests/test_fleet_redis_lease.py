@@ -107,6 +107,20 @@ def test_what_was_given_up_is_tried_by_servers_that_start_later(server: Redis, s
     assert second.claim(False, TAKEOVERS).state == "running"
 
 
+@pytest.mark.parametrize(("state", "shown"), [("done", "done"), ("given up", "failed")])
+def test_an_end_that_is_told_twice_counts(
+    server: Redis, store: Any, state: str, shown: str
+) -> None:
+    """The answer was lost on its way; what is said of the step later changes nothing."""
+    mine = lease(server, "a")
+    mine.claim(True, TAKEOVERS)
+    assert mine.tell(state, "no table")
+    assert mine.tell(state, "no table")
+    mine.tell("failed", "too late")
+    answer = lease(server, "b").claim(False, TAKEOVERS)
+    assert (answer.state, answer.reason) == (shown, "no table")
+
+
 def test_a_step_that_kills_its_servers_is_given_up(server: Redis, store: Any) -> None:
     """It is taken over three times, not for ever."""
     for number in range(TAKEOVERS + 1):
@@ -177,9 +191,10 @@ class Leases(RuleBasedStateMachine):
         """Who does not hold it any more has no say; who was not replaced has."""
         runner = self.store.command("HGET", STEP, "token") == self.leases[who]._token
         lost = not self.store.command("EXISTS", STEP)
+        again = self.store.command("HGET", STEP, "ended") == self.leases[who]._token
         counts = self.leases[who].tell(state)
-        assert counts is (runner or (lost and state == "done"))
-        if counts and state in ("done", "given up"):
+        assert counts is (runner or again or (lost and state == "done"))
+        if counts and not again and state in ("done", "given up"):
             self.holder = None
             self.done = state == "done"
 

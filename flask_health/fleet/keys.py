@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+
+LONGEST = 100
+"""Characters of a name in a key."""
 
 
 class Keys:
@@ -31,5 +35,11 @@ class Keys:
 
 
 def plain(text: str) -> str:
-    """A name without what has a meaning in a key, or in a list of names."""
-    return re.sub(r"[\s\x00-\x1f\x7f{}:]+", "_", text)[:100] or "_"
+    """A name without what has a meaning in a key, or in a list of names. Of a long one the end is a
+    digest: two releases may differ there alone.
+    """
+    found = re.sub(r"[\s\x00-\x1f\x7f{}:]+", "_", text) or "_"
+    if len(found) <= LONGEST:
+        return found
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
+    return f"{found[: LONGEST - len(digest) - 1]}~{digest}"

@@ -131,7 +131,7 @@ def panics(sight: Sight | None, share: float, least: int, now: float) -> dict[st
     return {
         check: f"fails on {failing} of {servers} servers"
         for check, failing in sorted(sight.aggregate.failing.items())
-        if failing > share * servers
+        if failing / servers > share
     }
 
 
