@@ -258,8 +258,9 @@ def test_every_option_arrives() -> None:
     assert container["image"] == "ghcr.io/shop/shop@sha256:0123"
     assert container["args"][-1] == "shop.wsgi:app"
     assert container["ports"][0]["containerPort"] == 5000
-    environment = {variable["name"] for variable in container["env"]}
-    assert environment >= {"FLASK_HEALTH_FLEET_URL", "FLASK_HEALTH_FLEET_REQUIRED"}
+    environment = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert environment.keys() >= {"FLASK_HEALTH_FLEET_URL", "FLASK_HEALTH_FLEET_REQUIRED"}
+    assert environment["FLASK_HEALTH_VERSION"] == "0123"
     assert "Host shop.example.org" in manifest("haproxy", "--host", "shop.example.org").out
     two = manifest("nginx", "--servers", "10.0.0.1:80,[fd00::1]:80").out
     assert re.findall(r"^    server (\S+)", two, re.MULTILINE) == ["10.0.0.1:80", "[fd00::1]:80"]

@@ -200,6 +200,9 @@ def test_a_fleet_has_redis_and_three_servers() -> None:
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     (url,) = [v for v in container["env"] if v["name"] == "FLASK_HEALTH_FLEET_URL"]
     assert url["valueFrom"]["secretKeyRef"] == {"name": "example-app-fleet", "key": "url"}
+    (release,) = [v["value"] for v in container["env"] if v["name"] == "FLASK_HEALTH_VERSION"]
+    assert app["environment"]["FLASK_HEALTH_VERSION"] == release == "1.0.0"
+    assert container["image"].endswith(f":{release}")
 
 
 def test_the_workflow_waits_before_it_verifies() -> None:

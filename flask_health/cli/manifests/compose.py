@@ -28,7 +28,8 @@ def _app(plan: Plan) -> str:
     fleet = (
         f"""
       FLASK_HEALTH_FLEET_URL: redis://redis:6379/0
-      FLASK_HEALTH_FLEET_REQUIRED: "{plan.fleet_required}" # "false": start without Redis"""
+      FLASK_HEALTH_FLEET_REQUIRED: "{plan.fleet_required}" # "false": start without Redis
+      FLASK_HEALTH_VERSION: "{plan.release}" # of the image: the fleet's steps run once for each"""
         if plan.fleet
         else ""
     )

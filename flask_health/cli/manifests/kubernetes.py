@@ -80,7 +80,10 @@ def _environment(plan: Plan) -> str:
                   key: url
             # "false": without Redis a pod starts all the same, and runs the fleet's steps itself.
             - name: FLASK_HEALTH_FLEET_REQUIRED
-              value: "{plan.fleet_required}\""""
+              value: "{plan.fleet_required}"
+            # The release, as that of the image: the fleet's steps run once for each.
+            - name: FLASK_HEALTH_VERSION
+              value: "{plan.release}\""""
         if plan.fleet
         else ""
     )

@@ -68,6 +68,7 @@ class Rhythm(t.NamedTuple):
 class Plan:
     """Everything that a template writes.
 
+    :ivar release: the tag of the image, or its digest.
     :ivar address: `HEALTH_LISTEN`; empty without a second port.
     :ivar listen: the port of the probes; the second port where they are in a container.
     :ivar probes_apart: whether a prober outside finds them at that port.
@@ -80,6 +81,7 @@ class Plan:
         self.gunicorn = gunicorn
         self.name: str = choices.name or label(app.name)
         self.image: str = choices.image or f"registry.example.com/{self.name}:1.0.0"
+        self.release: str = re.split("[:@]", self.image.rpartition("/")[2])[-1]
         self.host: str = choices.host or f"{self.name}.example.com"
         self.replicas: int = choices.replicas
         self.directory: str = choices.directory or f"/srv/{self.name}"
