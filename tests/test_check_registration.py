@@ -87,6 +87,17 @@ def test_everything_wrong_is_said_in_one_message() -> None:
 
 
 @pytest.mark.parametrize(
+    "options",
+    [{"scope": "fleet"}, {"scope": "worker"}, {"probes": ("live",)}, {"probes": ("ready", "live")}],
+)
+def test_only_a_servers_own_readiness_may_panic(options: dict[str, Any]) -> None:
+    """A fleet check is one source, ruled by its own `critical`; nobody overrides liveness."""
+    HealthCheck().add_check("database", Told(), panic=True)
+    with pytest.raises(ValueError, match="'panic' of check 'database' must be False, but for"):
+        HealthCheck().add_check("database", Told(), panic=True, **options)
+
+
+@pytest.mark.parametrize(
     ("argument", "value"),
     [
         ("probes", "ready"),

@@ -367,6 +367,30 @@ def test_a_check_that_fails_on_too_many_is_only_warned_of(
             eventually(lambda edge=edge: edges(caplog, edge), lambda n: n == 5, why=edge)  # type: ignore[misc]
 
 
+def test_panic_overrides_no_order_and_no_setup(server: Redis) -> None:
+    """While all serve although their check fails: who pauses, drains or starts is not ready."""
+    told, go = Told(ConnectionError("down")), threading.Event()
+
+    def register_starting(health: HealthCheck) -> None:
+        health.setup(lambda: go.wait(30), name="warm_up")
+        register_panicking(told)(health)
+
+    with Fleet(server.url, register_panicking(told), **PANIC) as fleet:
+        paused, drained, *others = fleet.of(5)
+        eventually(lambda: [s.answers() for s in fleet.servers], lambda c: c == [200] * 5)
+        paused.health.pause("by hand")
+        drained.health.drain()
+        starting = fleet.add(register_starting)
+        fleet.see(6)
+        assert all(one.fleet.panics for one in others)
+        codes = [one.answers() for one in (paused, drained, starting, *others)]
+        assert codes == [503] * 3 + [200] * 3
+        paused.health.resume()
+        go.set()
+        eventually(lambda: [paused.answers(), starting.answers()], lambda c: c == [200] * 2)
+        assert drained.answers() == 503
+
+
 def edges(caplog: pytest.LogCaptureFixture, beginning: str) -> int:
     """How many lines of the log begin so."""
     return sum(record.getMessage().startswith(beginning) for record in caplog.records)

@@ -268,8 +268,10 @@ def test_a_wrong_url_is_said_by_init_app(url: str) -> None:
 
 def test_nothing_is_asked_before_setup_begins(server: Redis) -> None:
     """`init_app` opens no connection and starts no thread: it may run in a master that forks."""
-    before = threading.active_count()
-    app = Flask("shop")
-    app.config.update(HEALTH_FLEET_URL=f"redis://127.0.0.1:{free_port()}/0")
-    HealthCheck(app)
-    assert threading.active_count() == before
+    with client(server.url) as admin:
+        before = admin.info("stats")["total_connections_received"], threading.active_count()
+        app = Flask("shop")
+        app.config.update(HEALTH_FLEET_URL=server.url)
+        HealthCheck(app)
+        after = admin.info("stats")["total_connections_received"], threading.active_count()
+    assert after == before

@@ -226,7 +226,7 @@ def test_one_worker_of_each_server_asks(servers: Servers, redis: Redis) -> None:
 
 
 def test_panic_keeps_all_workers_of_all_servers_in(servers: Servers) -> None:
-    """Three of five fail: all serve, whichever worker is asked; draining is not overridden."""
+    """Three of five fail: all serve, whichever worker is asked."""
     env: Any = {"FLASK_HEALTH_FLEET_PANIC": "0.5", "FLASK_HEALTH_FLEET_PANIC_MIN": "5"}
     for _ in range(5):
         servers.add(**env)
