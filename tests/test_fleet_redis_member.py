@@ -36,8 +36,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[Redis]:
 
 @pytest.fixture
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers that are silent are forgotten after two seconds."""
-    monkeypatch.setattr(model, "STALE_AFTER", 2.0)
+    """Servers that are silent are forgotten after two seconds and a half."""
+    monkeypatch.setattr(model, "STALE_AFTER", 2.5)
     monkeypatch.setattr(members, "PERIOD", 0.5)
     monkeypatch.setattr(model, "WARM_UP", 1.0)
 
