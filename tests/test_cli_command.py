@@ -133,6 +133,18 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
     assert all(option.name in shown for option in command.options)
 
 
+def test_help_tells_defaults_and_the_environment(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there are any."""
+    run("check", "--help")
+    shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "--timeout SECONDS how long all of it may take; default: 2" in shown
+    assert "--nagios answer as a Nagios plug-in does" in shown
+    assert (
+        "--token TOKEN shows the details of a server; or FLASK_HEALTH_TOKEN in the environment"
+        in shown
+    )
+
+
 def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     """With the one that may have been meant."""
     assert run("chekc") == WRONG_USE

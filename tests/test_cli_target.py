@@ -42,7 +42,7 @@ def test_targets_are_understood(text: str, probe: str, url: str) -> None:
         "8000",
         ":",
         ":0",
-        ":70000",
+        ":65536",
         ":http",
         "host:",
         "http://",

@@ -17,10 +17,15 @@ from typing import Any
 
 import pytest
 from support import shell
+from support.commands import Ran, ran
 from support.environment import environment, free_port
 from support.gunicorn import Gunicorn, Serve
+from support.local import make_app
 from support.stage import Stage
 from support.waiting import eventually
+
+from flask_health import HealthCheck
+from flask_health.cli import choosing
 
 SLOW = """
 from acting import perform
@@ -356,21 +361,19 @@ def test_a_drain_waits_for_probers(serve: Serve) -> None:
     server.wait()
 
 
-def test_flask_health_means_its_own_app(serve: Serve, home: Path) -> None:
-    """Inside an app the state directory of its configuration is looked into first."""
+def test_flask_health_means_its_own_app(
+    serve: Serve, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inside an app the state directory of its configuration is looked into too, and of several
+    servers that of its name is meant.
+    """
     server = serve("slow:app", home=home)
-    server.answers(200)
-    env = environment(home) | {"FLASK_HEALTH_STATE_DIR": str(server.state)}
-    env |= {"STAGE": str(server.stage.root)}
-    flask = [shell.command()[0], "-m", "flask", "--app", "slow", "health"]
-    done = subprocess.run(
-        [*flask, "check", "--pid", str(server.pid)],
-        env=env,
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"ok: 3 of 3 workers serve (master {server.pid})\n"
+    other = serve(state=server.state)
+    for each in (server, other):
+        each.answers(200)
+    app = make_app("slow", HEALTH_STATE_DIR=str(server.state))
+    HealthCheck(app)
+    monkeypatch.setattr(choosing, "in_use", list)  # It would find them wherever they are.
+    done = ran("check", app=app)
+    assert done == Ran(0, f"ok: 3 of 3 workers serve (master {server.pid})\n", "")
+    assert ran("check", "--pid", str(other.pid), app=app).out.endswith(f"(master {other.pid})\n")

@@ -87,7 +87,7 @@ class Pages:
 
 
 def _refusal(part: bool) -> Answer:
-    body = b"This page is for those who may see details: the password is HEALTH_TOKEN.\n"
+    body = b"This page is for those who may see details; the password: what HEALTH_TOKEN holds.\n"
     if part:
         return "403 Forbidden", headers(TEXT, len(body)), body
     return "401 Unauthorized", [*headers(TEXT, len(body)), CHALLENGE], body
