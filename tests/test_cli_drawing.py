@@ -112,7 +112,7 @@ def test_a_worker_that_starts_shows_its_steps() -> None:
     """State, how far it is, for how long, and what it is at; an error when it failed."""
     steps = [
         {"name": "load", "state": "running", "fraction": 0.5, "elapsed": 2.0, "note": "part 3"},
-        {"name": "warm", "state": "failed", "error": "RuntimeError: cold"},
+        {"name": "warm", "state": "failed", "fraction": 0.9, "error": "RuntimeError: cold"},
         {"name": "later", "state": "pending"},
     ]
     worker = {"pid": 11, "state": "starting", "steps": steps}
@@ -140,7 +140,9 @@ def test_a_bar_is_never_ahead(fraction: float, shown: str) -> None:
         (None, ""),
         (0.0, "0 ms"),
         (0.0123, "12 ms"),
+        (1.0, "1.0 s"),
         (1.26, "1.3 s"),
+        (10.0, "10 s"),
         (59.6, "60 s"),
         (119, "119 s"),
         (120, "2 min"),
@@ -158,6 +160,7 @@ def test_colours_add_nothing_to_the_words(monkeypatch: pytest.MonkeyPatch) -> No
     screen = Screen()
     coloured = drawing.report(server(status="fail", output="gone"), Terminal(screen))
     assert coloured[0] == "\x1b[31mnot ready\x1b[0m: gone"
+    assert "11      \x1b[32mready\x1b[0m  75 s  2          33 MiB" in coloured
     plain = drawing.report(server(status="fail", output="gone"), Terminal(io.StringIO()))
     assert [ESCAPES.sub("", line) for line in coloured] == plain
     monkeypatch.setenv("NO_COLOR", "1")
