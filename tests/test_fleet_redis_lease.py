@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,6 +82,21 @@ def test_a_lost_lease_gives_no_number(
     monkeypatch.setattr(leases, "LENGTH", 0.0)
     mine.claim(False, TAKEOVERS)
     assert mine.lost
+    with pytest.raises(exceptions.LeaseLostError, match="'migrate'"):
+        mine.number()
+
+
+def test_a_lease_is_lost_in_sleep_too(
+    server: Redis, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that sleeps for longer than a lease: another server may have taken it over."""
+    slept = [0.0]
+    monkeypatch.setattr(time, "CLOCK_BOOTTIME", 7, raising=False)
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: time.monotonic() + slept[0])
+    mine = lease(server, "a")
+    mine.claim(True, TAKEOVERS)
+    assert mine.number() == mine.fencing
+    slept[0] = leases.LENGTH
     with pytest.raises(exceptions.LeaseLostError, match="'migrate'"):
         mine.number()
 

@@ -68,7 +68,7 @@ class Lease:
     @property
     def lost(self) -> bool:
         """Whether another server may have it by now."""
-        return self._gone or time.monotonic() > self._until
+        return self._gone or _now() > self._until
 
     def number(self) -> int:
         """The fencing number.
@@ -89,7 +89,7 @@ class Lease:
         :param takeovers: how often the step may be taken over from a server that died in it.
         :raises StoreError: when the store does not answer.
         """
-        asked = time.monotonic()
+        asked = _now()
         times = (_ms(LENGTH), _ms(KEPT))
         args = (self._token, self._who, *times, int(fresh), takeovers, self._step)
         answer = Answer(*self._store.run(CLAIM, self._keys, args))
@@ -139,7 +139,7 @@ class Lease:
                     lost()
 
     def _renew(self) -> None:
-        asked = time.monotonic()
+        asked = _now()
         news, self._news = self._news, None
         try:
             if self._store.run(RENEW, self._keys[:1], [self._token, _ms(LENGTH)]):
@@ -150,6 +150,12 @@ class Lease:
                 self.tell(*news)
         except StoreError:  # Told by the store; there is time for a few more attempts.
             self._news = self._news or news
+
+
+def _now() -> float:
+    # Of the usual clocks only this one goes on while the machine sleeps.
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
 def _ms(seconds: float) -> int:
