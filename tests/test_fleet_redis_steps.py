@@ -103,6 +103,21 @@ def test_a_failure_is_told_to_all(server: Redis) -> None:
         assert not step_of(other).error
 
 
+def test_a_failure_of_any_letters_is_told(server: Redis) -> None:
+    """As of a file whose name is no UTF-8: the store takes it, and the others learn of it."""
+    blocked = Blocked()
+    blocked.error = FileNotFoundError("no file 'caf\udce9'")
+    with Fleet(server.url, migrating(blocked, retries=0)) as fleet:
+        fleet.add()
+        assert blocked.begun.wait(10)
+        other = fleet.add()
+        eventually(lambda: step_of(other).state == "waiting", why="it waits")
+        blocked.go.set()
+        failed = eventually(lambda: step_of(other).error, why="the other one learns of it")
+        assert "no file 'caf\\udce9'" in failed
+        assert not any(one.fleet.problem for one in fleet.servers)
+
+
 def test_what_may_not_be_tried_again_stands_failed(server: Redis) -> None:
     """For those who waited; a server that starts later tries it, and all follow."""
     blocked = Blocked()

@@ -216,6 +216,7 @@ def _limits(patience: float, attempts: int = 0) -> dict[str, t.Any]:
 
     return {
         "decode_responses": True,
+        "encoding_errors": "backslashreplace",  # A reason may name a file that is no UTF-8.
         "retry": Retry(NoBackoff(), attempts),  # When to try again is decided here.
         "socket_connect_timeout": patience,
         "socket_timeout": patience,
