@@ -9,8 +9,6 @@ import logging
 import os
 import typing as t
 
-from .workers.server import Role
-
 if t.TYPE_CHECKING:
     import collections.abc as cabc
 
@@ -102,7 +100,7 @@ def _join_fleet(wired: Wired) -> None:
 def begin(wired: Wired) -> None:
     """Takes part in the second port of the server, and tells systemd of it. Tests do neither."""
     app = wired.app()
-    if app is None or (app.testing and wired.gate.server.role == Role.ALONE):
+    if app is None or (app.testing and wired.gate.server.role == "alone"):
         return
     if wired.config.listen:
         _listen(wired)

@@ -14,8 +14,7 @@ from .wired import Wired
 from .wiring import wire
 from .workers.gate import Gate
 from .workers.registry import Registry
-from .workers.server import Role
-from .workers.steps import running
+from .workers.running import running
 
 if t.TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -247,7 +246,7 @@ class HealthCheck:
         if wait and running.get():
             raise RuntimeError("start(wait=True) inside a setup step would wait for itself")
         gate = self.gate
-        if gate.server.role != Role.ALONE:
+        if gate.server.role != "alone":
             return
         gate.begin()
         if wait:

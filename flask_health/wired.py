@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections.abc as cabc
-import inspect
 import logging
 import os
 import typing as t
@@ -13,10 +12,8 @@ import flask
 
 from .config import Config
 from .exceptions import ConfigError
-from .signals import status_changed
-from .workers.gate import Checks, Gate, GateOptions
-from .workers.server import Role, locate, next_ordinal
-from .workers.steps import Step
+from .workers.gate import Gate, GateOptions
+from .workers.server import locate, next_ordinal
 from .workers.verdict import Verdict
 
 if t.TYPE_CHECKING:
@@ -34,6 +31,7 @@ if t.TYPE_CHECKING:
     from .workers.presence import Presence
     from .workers.registry import Registry
     from .workers.setup import Abroad
+    from .workers.steps import Step
     from .workers.systemd import Herald
 
 # Imported when first used, and not with the app: what runs checks, and what tells of details.
@@ -43,7 +41,7 @@ DRAIN_DELAY = 5.0
 """Seconds that readiness is red before a server stops, unless the configuration says otherwise."""
 
 
-class Wired(Checks):
+class Wired:
     """What the extension keeps for one app.
 
     :ivar config: its configuration.
@@ -76,8 +74,8 @@ class Wired(Checks):
         self._package = app.import_name.partition(".")[0]
         self.alerts: Alerts | None = None
         self.member: Member | None = None
-        if config.fleet_url:
-            self.run_in_fleet: Abroad | None = self._run_in_fleet
+        self.run_in_fleet: Abroad | None = self._run_in_fleet if config.fleet_url else None
+        self.pace: float | None = None
         self.listener: Listener | None = None
         self.herald: Herald | None = None
         self.problems: list[str] = []
@@ -201,10 +199,12 @@ class Wired(Checks):
 
     def fits(self, registered: Step | Check) -> None:
         """Raises ValueError for a step or a check that has no place in this app."""
+        from .workers.steps import Step
+
         if not isinstance(registered, Step):
             self.make_room(registered)
             return
-        if self.gate.server.role != Role.ALONE:
+        if self.gate.server.role != "alone":
             from .workers import setup  # noqa: F401  # Here: the workers of a preloading master have it.
 
         if registered.scope == "fleet" and self.config.fleet_url and not self.release():
@@ -239,43 +239,20 @@ class Wired(Checks):
 
     def _call(self, function: cabc.Callable[[], object], native: bool = False) -> object:
         """Calls a step or a check inside an app context."""
-        from .workers.calling import call_natively, gevent_rules
+        from .inside import call
 
         app = self.app()
         if app is None:
             raise RuntimeError("the app is gone")
-        # Under gevent an event loop needs a thread of its own.
-        apart = inspect.iscoroutinefunction(function) and gevent_rules()
-
-        def inside() -> object:
-            with app.app_context():
-                if apart:
-                    import asyncio
-
-                    return asyncio.run(t.cast("cabc.Coroutine[t.Any, t.Any, t.Any]", function()))
-                return app.ensure_sync(function)()
-
-        return call_natively(inside) if native or apart else inside()
+        return call(app, function, native)
 
     def _tell(self, transition: Transition) -> None:
+        from .inside import send
+
         app = self.app()
         if app is None:
             return
-        told = {
-            "check": transition.check,
-            "old": transition.old,
-            "new": transition.new,
-            "output": transition.output,
-            "failures": transition.failures,
-            "outage": transition.outage,
-        }
-        with app.app_context():
-            # One by one: a receiver that raises must not keep the others from hearing.
-            for receiver in status_changed.receivers_for(app):
-                try:
-                    receiver(app, **told)
-                except Exception:
-                    log.exception("a receiver of 'status_changed' raised")
+        send(app, transition)
         if self.alerts:
             self.alerts.look()
 

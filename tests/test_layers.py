@@ -16,7 +16,7 @@ import flask_health
 
 ROOT = Path(flask_health.__file__).resolve().parent
 
-ORDER = "model workers fleet web alerts companions wired wiring extension cli".split()
+ORDER = "model workers fleet web alerts companions inside wired wiring extension cli".split()
 """Lowest first: a room may import rooms before its own."""
 
 BASE = {"exceptions", "config", "signals"}
@@ -204,13 +204,18 @@ def test_every_public_name_is_there() -> None:
 
 
 ANSWER = """
+from types import SimpleNamespace
 from flask_health.web.probe import Probes
 from flask_health.workers.gate import Gate, GateOptions
 from flask_health.workers.runner import Runner
 from flask_health.workers.server import Server
 from flask_health.workers.verdict import Verdict
 
-gate = Gate(Server(), 0, GateOptions("local"), lambda: [], lambda step: None, lambda: False)
+def nothing(*args):
+    pass
+
+checks = SimpleNamespace(pace=None, prepare=nothing, start=nothing, look=nothing)
+gate = Gate(Server(), 0, GateOptions("local"), lambda: [], nothing, lambda: False, checks)
 verdict = Verdict(gate)
 verdict.runner = Runner([], lambda check: None, None, lambda transition: None)
 probes = Probes(None, gate, verdict, None, None)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.checking import Runs, Told, check, workers
+from support.local import NoChecks
 from support.waiting import eventually
 
 from flask_health import Status
@@ -21,7 +22,7 @@ from flask_health.workers.presence import Presence
 from flask_health.workers.process import start_time
 from flask_health.workers.publishing import UNPUBLISHED
 from flask_health.workers.records import PROGRESS, REQUESTS, Record
-from flask_health.workers.server import Role, Server
+from flask_health.workers.server import Server
 from flask_health.workers.servertruth import Published, ServerVerdict
 from flask_health.workers.verdict import Verdict
 
@@ -33,12 +34,13 @@ class Teller:
         self.leader = Runs([check(told, interval=0.05)], leader)
         self.own = Runs(self.leader.runner.checks, own)
         self.gate = Gate(
-            Server(Role.WORKER, "", os.getpid(), 2, 2),
+            Server("worker", "", os.getpid(), 2, 2),
             0,
             GateOptions("boot"),
             steps=lambda: [],
             call=lambda step: None,
             testing=lambda: False,
+            checks=NoChecks(),
         )
         self.gate.presence = own
         worker = Verdict(self.gate)

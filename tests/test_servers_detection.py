@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flask_health.workers import otherservers
-from flask_health.workers.server import Role, Server
+from flask_health.workers.server import Server
 
 
 def here(workers: int | None = None) -> Server | None:
@@ -37,11 +37,11 @@ def test_master_of_uwsgi(uwsgi: SimpleNamespace) -> None:
     """Before the fork it is a master; in a worker it is found again, with its number."""
     server = here()
     assert server
-    assert (server.role, server.kind, server.workers) == (Role.MASTER, "uwsgi", 3)
+    assert (server.role, server.kind, server.workers) == ("master", "uwsgi", 3)
     uwsgi.worker_id = lambda: 2
     assert server.found_again
     worker = server.found_again()
-    assert (worker.role, worker.age, worker.workers) == (Role.WORKER, 2, 3)
+    assert (worker.role, worker.age, worker.workers) == ("worker", 2, 3)
 
 
 def test_uwsgi_hook_is_chained_once(uwsgi: SimpleNamespace) -> None:

@@ -6,14 +6,18 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import itertools
+import typing as t
 
 import flask
 import werkzeug
 from werkzeug.routing import PathConverter
 
-from ..config import PROBES, Config
+from ..config import Config
 from .headers import TEXT, headers
 from .probe import Probes
+
+if t.TYPE_CHECKING:
+    from flask.blueprints import BlueprintSetupState
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -39,28 +43,31 @@ def make_blueprint(
     """
     app.url_map.converters.setdefault("flask_health_anything", Anything)
     blueprint = flask.Blueprint(name, __name__)
+    endpoints = _endpoints(ours)
+    if not config.fleet_url:
+        del endpoints[f"{config.url_prefix}/fleet"]  # Nothing is found there then.
     view = _view(probes)
-    taken = {*PROBES, "info", "metrics", "ui", "fleet", "other"}
-    first = {probe: path for path, probe in reversed(list(ours.items()))}
-    for path, probe in ours.items():
-        canonical = path == first[probe]
-        blueprint.add_url_rule(
-            path,
-            probe if canonical else _endpoint(path, taken),
-            view,
-            methods=METHODS,
-            provide_automatic_options=False,
-            strict_slashes=False,
-        )
-    # The single checks; everything else below the prefix is not found.
-    blueprint.add_url_rule(
-        f"{config.url_prefix}/<flask_health_anything:path>",
-        "other",
-        view,
-        methods=METHODS,
-        provide_automatic_options=False,
-    )
+
+    def add_rules(setup: BlueprintSetupState) -> None:
+        options: dict[str, t.Any] = {"methods": METHODS, "provide_automatic_options": False}
+        for path, endpoint in endpoints.items():
+            setup.add_url_rule(path, endpoint, view, strict_slashes=False, **options)
+        # The single checks; everything else below the prefix is not found.
+        rule = f"{config.url_prefix}/<flask_health_anything:path>"
+        setup.add_url_rule(rule, "other", view, **options)
+
+    blueprint.record(add_rules)
     return blueprint
+
+
+def _endpoints(ours: cabc.Mapping[str, str]) -> dict[str, str]:
+    """The endpoint of each path: the name of its probe, for aliases one of their own."""
+    first = {probe: path for path, probe in reversed(list(ours.items()))}
+    taken = {*first, "other"}
+    return {
+        path: probe if path == first[probe] else _endpoint(path, taken)
+        for path, probe in ours.items()
+    }
 
 
 def _endpoint(path: str, taken: set[str]) -> str:

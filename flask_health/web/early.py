@@ -10,8 +10,7 @@ import flask
 
 from ..config import Config
 from ..workers.gate import Gate
-from ..workers.server import Role
-from ..workers.steps import running
+from ..workers.running import running
 from .headers import RETRY_AFTER, TEXT, headers
 from .paths import in_environ
 from .render import wants_json
@@ -62,10 +61,10 @@ class Early:
     def _patience(self) -> float:
         if self._config.gate_timeout is not None:
             return self._config.gate_timeout
-        return PATIENCE_ALONE if self._gate.server.role == Role.ALONE else 0.0
+        return PATIENCE_ALONE if self._gate.server.role == "alone" else 0.0
 
     def _shows_exceptions(self) -> bool:
-        return self._gate.server.role == Role.ALONE and bool(
+        return self._gate.server.role == "alone" and bool(
             self._app.testing or self._app.config["PROPAGATE_EXCEPTIONS"]
         )
 

@@ -36,9 +36,17 @@ log: logging.Logger = logging.getLogger("flask_health")
 LATER = f"{__package__}.leaving"
 """What a worker does once it has been told to stop."""
 
+RESERVE = 3.0
+"""Seconds of gunicorn's `graceful_timeout` that are left for its own stop of a worker."""
+
 PATIENCE = 30.0
 """Seconds that a worker waits for all others to be ready before it is recycled; then one is enough.
 """
+
+
+def limit(worker: t.Any) -> float:
+    """Seconds for which a worker may serve on after it was told to stop."""
+    return max(0.0, float(worker.cfg.graceful_timeout) - RESERVE)
 
 
 class Departure:
@@ -80,7 +88,9 @@ class Departure:
                     delay = f"delay.{gate.generation}.{gate.options.drain_delay:g}"
                     gate.presence.decide(delay)
         elif self.worker.age in (1, self.gates[0].server.reloaded_at):
-            _unpack(self._kept).say_what_does_not_fit(self)
+            from .fitting import say_what_does_not_fit  # Here: one of the workers says it for all.
+
+            say_what_does_not_fit(self)
         if self._presence:
             self.worker.max_requests = sys.maxsize  # From now on it is up to the keeper.
 
@@ -158,10 +168,11 @@ def _keep() -> bytes:
     be another version's. Loaded it would take four times as much of every worker's memory.
     """
     spec = importlib.util.find_spec(LATER)
-    source = spec and spec.loader and getattr(spec.loader, "get_source", lambda _: None)(LATER)
-    if source is None:
-        importlib.import_module(LATER)  # Installed without its source.
-    return (source or "").encode()  # Not compressed: that takes more for a moment than it saves.
+    if spec and spec.origin and spec.origin.endswith(".py"):
+        # Not `get_source`, nor compressed: that takes more for a moment than it saves.
+        return bytes(spec.loader.get_data(spec.origin))  # type: ignore[union-attr]
+    importlib.import_module(LATER)  # Installed without its source.
+    return b""
 
 
 def _unpack(kept: bytes) -> t.Any:

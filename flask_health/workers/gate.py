@@ -21,14 +21,46 @@ from ..model.server import SERVING, Census, WorkerState
 from .keeper import Keeper, start_thread
 from .process import parent
 from .records import Record
-from .server import Role, Server, enroll
-from .steps import NoSetup, Step, running
+from .running import NoSetup, running
+from .server import Server, enroll
 
 if t.TYPE_CHECKING:
     from .drain import Departure
     from .headcount import Headcount
     from .presence import Presence
     from .setup import Abroad, Setup
+    from .steps import Step
+
+    class Checks(t.Protocol):
+        """What runs the checks of an app, when the gate says so.
+
+        :ivar run_in_fleet: has a setup step run once for all servers; None where there is no fleet.
+        :ivar pace: seconds between two calls of `look` that must not be exceeded for as long as
+            this worker lives; None when it need not be called for ever.
+        """
+
+        run_in_fleet: Abroad | None
+        pace: float | None
+
+        @property
+        def any(self) -> bool:
+            """Whether there are any."""
+
+        def prepare(self, presence: Presence | None) -> None:
+            """Setup is about to begin."""
+
+        def start(self) -> None:
+            """Setup has finished in this worker."""
+
+        def stop(self) -> None:
+            """This worker accepts no more."""
+
+        def look(self) -> None:
+            """About once a second, while there is something that may change by itself."""
+
+        def notes(self) -> list[str]:
+            """What is wrong with its own means, for people."""
+
 
 log: logging.Logger = logging.getLogger("flask_health")
 
@@ -57,39 +89,6 @@ class GateOptions:
         self.stall_after = stall_after
 
 
-class Checks:
-    """What runs the checks of an app, when the gate says so; this one has none to run.
-
-    :ivar run_in_fleet: has a setup step run once for all servers; None where there is no fleet.
-    :ivar pace: seconds between two calls of `look` that must not be exceeded for as long as this
-        worker lives; None when it need not be called for ever.
-    """
-
-    run_in_fleet: Abroad | None = None
-    pace: float | None = None
-
-    @property
-    def any(self) -> bool:
-        """Whether there are any."""
-        return False
-
-    def prepare(self, presence: Presence | None) -> None:
-        """Setup is about to begin."""
-
-    def start(self) -> None:
-        """Setup has finished in this worker."""
-
-    def stop(self) -> None:
-        """This worker accepts no more."""
-
-    def look(self) -> None:
-        """About once a second, while there is something that may change by itself."""
-
-    def notes(self) -> list[str]:
-        """What is wrong with its own means, for people."""
-        return []
-
-
 class Gate:
     """The init gate of one app in this worker.
 
@@ -108,7 +107,7 @@ class Gate:
         steps: cabc.Callable[[], cabc.Sequence[Step]],
         call: cabc.Callable[[Step], object],
         testing: cabc.Callable[[], bool],
-        checks: Checks | None = None,
+        checks: Checks,
     ) -> None:
         self.event: threading.Event = threading.Event()
         self.local: threading.Event = threading.Event()
@@ -127,12 +126,12 @@ class Gate:
         self._steps = steps
         self._call = call
         self._testing = testing
-        self._checks: Checks = checks or Checks()
+        self._checks = checks
         self._made_in = os.getpid()
         self._tickets = [None]
         self._turned = threading.Event()
         self._keeper = Keeper(self, self._checks)
-        if server.role != Role.ALONE:
+        if server.role != "alone":
             _import_shared()  # Here: the workers that a preloading master forks have it already.
         enroll(self)
 
@@ -185,23 +184,23 @@ class Gate:
     def orphaned(self) -> bool:
         """Whether this worker's master is gone."""
         alive = os.getppid(), os.getpid()  # Its own: without a master a worker forks the others.
-        return self.server.role == Role.WORKER and self.server.master not in alive
+        return self.server.role == "worker" and self.server.master not in alive
 
     def begin(self) -> None:
         """Starts the setup of this process, once; in a worker also publishes its marker."""
         steps = self._steps()
-        if self.server.role == Role.MASTER and self.server.found_again:
+        if self.server.role == "master" and self.server.found_again:
             self.server = self.server.found_again()
-        if self.server.role == Role.MASTER:
+        if self.server.role == "master":
             return
-        if self.server.role == Role.ALONE and not steps:
+        if self.server.role == "alone" and not steps:
             self._open_alone()  # Also for the requests that come while the first one begins.
         try:
             self._tickets.pop()
         except IndexError:
             return
         self.setup = self._make_setup(steps)
-        if self.server.role == Role.WORKER:
+        if self.server.role == "worker":
             if os.getpid() != self._made_in:
                 # In place: users hold these objects, which a preloading master made before its
                 # worker was monkey-patched. Where nobody has forked, threads may wait for them.

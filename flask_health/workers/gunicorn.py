@@ -19,7 +19,7 @@ import time
 import types
 import typing as t
 
-from .server import Role, Server, frames, members
+from .server import Server, frames, members
 
 if t.TYPE_CHECKING:
     from .drain import Departure
@@ -53,7 +53,7 @@ def locate(frame: types.FrameType | None) -> Server | None:
         hook(worker)
         return describe(worker, arbiter, frame)
     if arbiter is not None and worker is None:
-        return Server(Role.MASTER, "gunicorn", os.getpid(), forks=True)
+        return Server("master", "gunicorn", os.getpid(), forks=True)
     return None
 
 
@@ -61,7 +61,7 @@ def describe(worker: t.Any, arbiter: t.Any, frame: types.FrameType | None) -> Se
     """The server of a gunicorn worker."""
     cfg = worker.cfg
     return Server(
-        role=Role.WORKER,
+        role="worker",
         kind="gunicorn",
         master=worker.ppid,
         workers=getattr(arbiter, "num_workers", cfg.workers),
@@ -158,7 +158,7 @@ def serve(worker: t.Any) -> None:
     worker._flask_health_serves = True
     gates = members()
     for gate in gates:
-        if gate.server.role != Role.WORKER and not gate.begun:
+        if gate.server.role != "worker" and not gate.begun:
             # Made where no frame of gunicorn could be seen, as in a thread.
             _, arbiter = find(sys._getframe())
             gate.server = describe(worker, arbiter, sys._getframe())
@@ -236,7 +236,7 @@ def leave() -> None:
 
 def _after_fork() -> None:
     servers = ((gate, gate.server) for gate in members())
-    waiting = [gate for gate, s in servers if s.role == Role.MASTER and s.kind == "gunicorn"]
+    waiting = [gate for gate, s in servers if s.role == "master" and s.kind == "gunicorn"]
     if waiting:
         server = forked_worker(sys._getframe())
         for gate in waiting:

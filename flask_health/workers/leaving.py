@@ -12,15 +12,13 @@ import typing as t
 
 from ..model.server import DRAIN, SERVING, TOLD, Census, WorkerState, parse_marker
 from . import process
+from .drain import limit
 
 if t.TYPE_CHECKING:
     from .drain import Departure
     from .presence import Presence
 
 log: logging.Logger = logging.getLogger("flask_health")
-
-RESERVE = 3.0
-"""Seconds of gunicorn's `graceful_timeout` that are left for its own stop of a worker."""
 
 SURE_AFTER = 0.1
 """Seconds between two looks that must agree, where the master's sockets cannot be seen."""
@@ -30,11 +28,6 @@ UNSEEN = 1.0
 
 LINGER = 2.0
 """Seconds, at most, that idle connections are given before a worker leaves."""
-
-
-def limit(worker: t.Any) -> float:
-    """Seconds for which a worker may serve on after it was told to stop."""
-    return max(0.0, float(worker.cfg.graceful_timeout) - RESERVE)
 
 
 class Leaving:
@@ -230,26 +223,6 @@ class Leaving:
                 gate.presence.say(state)
             elif state is WorkerState.DRAINING:
                 gate.orders[DRAIN] = ""
-
-
-def say_what_does_not_fit(departure: Departure) -> None:
-    """Tells people what of the drain delay cannot be had."""
-    worker = departure.worker
-    wanted, room = max(g.options.drain_delay for g in departure.gates), limit(worker)
-    if wanted > room:
-        log.warning(
-            "HEALTH_DRAIN_DELAY is shortened from %g s to %g s, to fit into gunicorn's "
-            "graceful_timeout of %g s with %g s for what follows",
-            wanted,
-            room,
-            worker.cfg.graceful_timeout,
-            RESERVE,
-        )
-    if min(wanted, room) and any(isinstance(s.getsockname(), str) for s in worker.sockets):
-        log.warning(
-            "gunicorn removes the path of a unix socket as soon as it is told to stop: a drain "
-            "delay needs 'flask_health.gunicorn.install' there"
-        )
 
 
 class _Last(int):

@@ -23,7 +23,7 @@ import typing as t
 from pathlib import Path
 
 from .process import start_time
-from .server import Role, Server, frames, members
+from .server import Server, frames, members
 from .serving import begin_when_loaded, leave_at_exit
 
 log: logging.Logger = logging.getLogger("flask_health")
@@ -43,7 +43,7 @@ def locate(frame: types.FrameType | None, workers: int | None) -> Server | None:
         server = find(stack)
         if server is None:
             continue
-        if server.role != Role.ALONE:
+        if server.role != "alone":
             leave_at_exit()
             server.workers = server.workers or workers or _unknown_number(server.kind)
         return server
@@ -60,7 +60,7 @@ def _uwsgi(stack: Stack) -> Server | None:
             "uWSGI runs without threads: setup only goes on while a request is handled. Set "
             "'enable-threads = true'"
         )
-    if server.role == Role.MASTER:
+    if server.role == "master":
         _chain_post_fork(uwsgi)
     else:
         begin_when_loaded(server, stack, "__main__")  # The script of `pyuwsgi`, if anything.
@@ -73,7 +73,7 @@ def _uwsgi_now(uwsgi: t.Any) -> Server:
     parent = os.getpid() if number == 1 and not uwsgi.masterpid() else os.getppid()
     wanted = uwsgi.opt.get("cheaper-initial") or uwsgi.opt.get("cheaper") or uwsgi.numproc
     return Server(
-        role=Role.WORKER if number else Role.MASTER,
+        role="worker" if number else "master",
         kind="uwsgi",
         master=parent if number else os.getpid(),
         workers=int(wanted),
@@ -186,7 +186,7 @@ def _flask_run(stack: Stack) -> Server | None:
 def _worker(kind: str, workers: int) -> Server:
     """A worker that is a child of its master, ordered among the others by its start."""
     started = start_time(os.getpid()) or time.time_ns() // 10_000_000
-    return Server(Role.WORKER, kind, os.getppid(), workers, age=started)
+    return Server("worker", kind, os.getppid(), workers, age=started)
 
 
 def _unknown_number(kind: str) -> int:

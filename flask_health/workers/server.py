@@ -14,16 +14,35 @@ import weakref
 
 from .process import kernel_identity, start_time
 
+if t.TYPE_CHECKING:
+    from .drain import Departure
 
-class Role:
-    """What a process is to its server."""
+    Role = t.Literal["worker", "master", "alone"]
+    """What a process is to its server.
 
-    WORKER: t.Final = "worker"
-    """One of the processes that serve; it shares its state with its siblings."""
-    MASTER: t.Final = "master"
-    """The process that has loaded the app and will fork the workers. Nothing starts here."""
-    ALONE: t.Final = "alone"
-    """A server of one: a test, `flask run`, waitress, a script."""
+    `worker`: one of the processes that serve; it shares its state with its siblings.
+    `master`: the process that has loaded the app and will fork them. Nothing starts here.
+    `alone`: a server of one: a test, `flask run`, waitress, a script.
+    """
+
+    class Member(t.Protocol):
+        """What the server's life asks of an init gate."""
+
+        server: Server
+        begun: bool
+        departure: Departure | None
+
+        def begin(self) -> None:
+            """Publishes this worker and starts its setup in the background."""
+
+        def should_hold(self) -> bool:
+            """Whether this worker had better not accept connections yet."""
+
+        def told_to_stop(self) -> None:
+            """This worker accepts no more connections."""
+
+        def leave(self) -> None:
+            """This worker ends."""
 
 
 class Server:
@@ -54,7 +73,7 @@ class Server:
 
     def __init__(
         self,
-        role: str = Role.ALONE,
+        role: Role = "alone",
         kind: str = "",
         master: int = 0,
         workers: int = 1,
@@ -71,7 +90,7 @@ class Server:
         idle_beat: float = 1.0,
         found_again: cabc.Callable[[], Server] | None = None,
     ) -> None:
-        self.role = role
+        self.role: Role = role
         self.kind = kind
         self.master = master
         self.workers = workers
@@ -108,29 +127,6 @@ class Server:
             # inherit it: it tells a restarted pid 1 in the same container from the last one.
             parts.append(hash("flask_health"))
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-if t.TYPE_CHECKING:
-    from .drain import Departure
-
-    class Member(t.Protocol):
-        """What the server's life asks of an init gate."""
-
-        server: Server
-        begun: bool
-        departure: Departure | None
-
-        def begin(self) -> None:
-            """Publishes this worker and starts its setup in the background."""
-
-        def should_hold(self) -> bool:
-            """Whether this worker had better not accept connections yet."""
-
-        def told_to_stop(self) -> None:
-            """This worker accepts no more connections."""
-
-        def leave(self) -> None:
-            """This worker ends."""
 
 
 _members: weakref.WeakSet[Member] = weakref.WeakSet()
@@ -180,5 +176,5 @@ def locate(workers: int | None) -> Server:
     if found:
         return found
     if workers is not None and workers > 1:
-        return Server(Role.WORKER, workers=workers)
+        return Server("worker", workers=workers)
     return Server()

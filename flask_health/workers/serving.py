@@ -15,7 +15,7 @@ import types
 import typing as t
 
 from .gunicorn import leave
-from .server import Role, Server, frames, members
+from .server import Server, frames, members
 
 if t.TYPE_CHECKING:
     from .gate import Gate
@@ -121,7 +121,7 @@ def end(server: Server) -> int | None:
     """
     if server.kind == "mod_wsgi":
         return None  # Apache is not ours to end, and would start this process again for ever.
-    if server.role == Role.ALONE:
+    if server.role == "alone":
         return FAILED_ALONE if server.kind or _main_thread_serves() else None
     if server.kind == "uwsgi":
         options = sys.modules["uwsgi"].opt

@@ -15,8 +15,9 @@ import typing as t
 from ..exceptions import SetupFailedError, SetupTimeoutError
 from ..model.mask import mask, mask_secrets
 from ..model.server import WorkerState
+from .running import running
 from .statedir import PROGRESS, progress_of
-from .steps import TAKEOVERS, Progress, Step, backoff, running
+from .steps import TAKEOVERS, Progress, Step, backoff
 
 if t.TYPE_CHECKING:
     from .presence import Presence

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import collections.abc as cabc
-import contextvars
 import typing as t
 
-from ..model.server import Value, WorkerState
+from ..model.server import Value
 
 if t.TYPE_CHECKING:
-    from .statedir import StateDir
-
     Scope = t.Literal["worker", "server", "fleet"]
 
 SCOPES: tuple[Scope, ...] = ("worker", "server", "fleet")
@@ -78,30 +75,6 @@ class Progress:
         return timeout if now - self.started > timeout else None
 
 
-running: contextvars.ContextVar[Progress | None] = contextvars.ContextVar(
-    "flask_health_step", default=None
-)
-"""The step that the current thread of execution belongs to."""
-
-
 def backoff(attempt: int) -> float:
     """Seconds to wait before attempt 1, 2, 3 ... is repeated: 1, 2, 4 ... 60."""
     return float(min(FIRST_RETRY * 2 ** min(attempt - 1, 10), LONGEST_RETRY))
-
-
-class NoSetup:
-    """The setup of an app without steps: it is over, and `setup.Setup` need not be loaded."""
-
-    steps: tuple[Progress, ...] = ()
-    state: WorkerState = WorkerState.READY
-    error: BaseException | None = None
-    unfinished: Progress | None = None
-    duration: float = 0.0
-    gave_up: bool = False
-    retry_at: float | None = None
-
-    def check_timeouts(self, now: float) -> None:
-        """No step can be late."""
-
-    def tell(self, directory: StateDir, now: float) -> None:
-        """Nobody need be told of progress."""

@@ -22,10 +22,10 @@ from ..model import judge
 from ..model.mask import mask
 from ..model.server import DRAIN, WorkerState
 from .gate import Gate
+from .running import NoSetup
 from .servertruth import ServerVerdict
 from .setup import Setup
 from .statedir import StateDir
-from .steps import NoSetup
 
 log: logging.Logger = logging.getLogger("flask_health")
 

@@ -17,7 +17,7 @@ from types import TracebackType
 
 from flask_health.model.server import TOLD, WorkerState
 from flask_health.workers.presence import Presence, appear
-from flask_health.workers.server import Role, Server
+from flask_health.workers.server import Server
 from support.environment import environment
 from support.processes import running
 from support.waiting import eventually
@@ -142,7 +142,7 @@ def _act(channel: int) -> None:
             order = json.loads(line)
             what = order.pop("do")
             if what == "appear":
-                server = Server(Role.WORKER, "", order["master"], order["workers"], order["age"])
+                server = Server("worker", "", order["master"], order["workers"], order["age"])
                 presence, _ = appear(server, order["boot"], [order["base"]])
             assert presence
             if what == "say":

@@ -14,7 +14,7 @@ from flask import Flask
 from flask_health.workers.gate import Gate, GateOptions
 from flask_health.workers.presence import Presence, appear
 from flask_health.workers.registering import make_step
-from flask_health.workers.server import Role, Server
+from flask_health.workers.server import Server
 from flask_health.workers.statedir import candidates
 from flask_health.workers.steps import Step
 
@@ -141,10 +141,34 @@ def sibling(
     base: os.PathLike[str] | str, boot: str, age: int, workers: int = 2, master: int | None = None
 ) -> Presence:
     """Return the presence of another worker of that boot: real files, real locks, no process."""
-    server = Server(Role.WORKER, "", master or os.getppid(), workers, age)
+    server = Server("worker", "", master or os.getppid(), workers, age)
     presence, problems = appear(server, boot, [os.fspath(base)])
     assert presence, problems
     return presence
+
+
+class NoChecks:
+    """Stands where a gate has what runs the checks of an app."""
+
+    run_in_fleet: Any = None
+    pace: float | None = None
+    any: bool = False
+
+    def prepare(self, presence: Presence | None) -> None:
+        """There is nothing to prepare."""
+
+    def start(self) -> None:
+        """There is nothing to start."""
+
+    def stop(self) -> None:
+        """There is nothing to stop."""
+
+    def look(self) -> None:
+        """Nobody need be told."""
+
+    def notes(self) -> list[str]:
+        """Nothing is wrong."""
+        return []
 
 
 def worker_gate(
@@ -158,12 +182,13 @@ def worker_gate(
     """Return the gate of a worker that lives in this process; `leave()` it at the end."""
     steps: list[Step] = [make_step(f, None, scope, None, 0, False) for f in functions]
     return Gate(
-        Server(Role.WORKER, "", os.getppid(), workers, age),
+        Server("worker", "", os.getppid(), workers, age),
         0,
         GateOptions("local", os.fspath(base), **options),
         steps=lambda: steps,
         call=lambda step: step.function(),
         testing=lambda: False,
+        checks=NoChecks(),
     )
 
 
