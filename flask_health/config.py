@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections.abc as cabc
-import json
 import logging
 import math
 import os
@@ -93,12 +92,6 @@ def _share(value: object) -> float:
     return float(value)
 
 
-def _store(value: object) -> str:
-    if not isinstance(value, str) or not value.startswith(("redis://", "rediss://", "unix://")):
-        raise Wrong("a URL such as 'redis://host:6379/0', of redis://, rediss:// or unix://")
-    return value
-
-
 def _one_of(*words: str) -> cabc.Callable[[object], str]:
     def parse(value: object) -> str:
         if not isinstance(value, str) or value not in words:
@@ -108,76 +101,15 @@ def _one_of(*words: str) -> cabc.Callable[[object], str]:
     return parse
 
 
-def _address(value: object) -> str:
-    text = value if isinstance(value, str) and "\0" not in value else ""
-    host, _, port = text.rpartition(":")
-    if text.startswith("unix:"):
-        # No longer than what fits into a socket's address with the zero at its end.
-        right = text[5:].startswith("/") and len(os.fsencode(text[5:])) < 108
-    else:
-        bracketed = host[:1] + host[-1:] == "[]"
-        right = bool(host) and (":" in host) is bracketed and text.isascii() and port.isdigit()
-        right = right and len(port) < 6 and 0 < int(port) < 65536
-    if not right:
-        raise Wrong(
-            "an address such as '127.0.0.1:9000', '[::]:9000' or 'unix:/run/app/health.sock'"
-        )
-    return text
+def _format(name: str) -> cabc.Callable[[object], object]:
+    """A parser of :mod:`.formats`, which is loaded when there is something to parse."""
 
+    def parse(value: object) -> object:
+        from . import formats
 
-def _prefixes(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = _from_json(value)
-    if not isinstance(value, (list, tuple)) or not all(_is_path(item) for item in value):
-        raise Wrong("a list of path prefixes that start with '/'")
-    return tuple(value)
+        return getattr(formats, name)(value)
 
-
-def _aliases(value: object) -> dict[str, str]:
-    value = _from_json(value)
-    if not isinstance(value, dict) or not all(
-        _is_path(path) and path.strip("/") and probe in PROBES for path, probe in value.items()
-    ):
-        raise Wrong(
-            "a dict of paths to probes, such as {'/readyz': 'ready'}; the probes are "
-            + ", ".join(PROBES)
-        )
-    return dict(value)
-
-
-def _texts(value: object) -> dict[str, str]:
-    value = _from_json(value)
-    if not isinstance(value, dict) or not all(
-        isinstance(word, str) for pair in value.items() for word in pair
-    ):
-        raise Wrong("a dict of texts to texts")
-    return dict(value)
-
-
-def _web_address(value: object) -> str:
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(value if isinstance(value, str) else "")
-        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        right = False
-    if not isinstance(value, str) or not right or any(c <= " " or c > "~" for c in value):
-        raise Wrong("a URL that begins with 'https://' or 'http://', without spaces")
-    return value
-
-
-def _is_path(value: object) -> bool:
-    return isinstance(value, str) and value.startswith("/") and "<" not in value
-
-
-def _from_json(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        return None
+    return parse
 
 
 class Config:
@@ -233,27 +165,27 @@ class Config:
 
 PARSERS: dict[str, cabc.Callable[[object], object]] = {
     "url_prefix": _path_prefix,
-    "aliases": _aliases,
+    "aliases": _format("aliases"),
     "state_dir": _absolute,
     "workers": _count,
     "gate": _flag,
     "gate_timeout": _seconds,
-    "gate_exempt": _prefixes,
+    "gate_exempt": _format("prefixes"),
     "setup_timeout": _positive_seconds,
     "exit_on_setup_failure": _flag,
     "hold": _one_of("siblings", "always", "never"),
     "min_workers": _count,
     "drain_delay": _seconds,
-    "listen": _address,
+    "listen": _format("address"),
     "stall_after": _positive_seconds,
     "details": _one_of("authorized", "always", "never"),
     "token": _text,
     "version": _text,
     "service": _text,
     "description": _text,
-    "links": _texts,
-    "webhook_url": _web_address,
-    "fleet_url": _store,
+    "links": _format("texts"),
+    "webhook_url": _format("web_address"),
+    "fleet_url": _format("store"),
     "fleet_required": _flag,
     "fleet_panic": _share,
     "fleet_panic_min": _count,
@@ -312,20 +244,12 @@ def _warn_of_near_misses(config: cabc.Mapping[str, object]) -> None:
     ours = [f"HEALTH_{name.upper()}" for name in PARSERS]
     for key in config:
         if key.startswith("HEALTH_") and key not in ours and key not in _warned:
-            near = min(ours, key=lambda our: _edits(key, our))
-            if _edits(key, near) <= 2:
+            from .formats import edits  # Here: few apps have a key that is not ours.
+
+            near = min(ours, key=lambda our: edits(key, our))
+            if edits(key, near) <= 2:
                 _warned.add(key)
                 log.warning("'%s' is not a key of Flask-Health: did you mean '%s'?", key, near)
 
 
 _warned: set[str] = set()
-
-
-def _edits(one: str, other: str) -> int:
-    """The number of letters to insert, delete or replace to turn one text into the other."""
-    row = list(range(len(other) + 1))
-    for i, letter in enumerate(one, 1):
-        above, row = row, [i]
-        for j, wanted in enumerate(other, 1):
-            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (letter != wanted)))
-    return row[-1]

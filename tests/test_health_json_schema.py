@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,32 @@ def test_reports_of_several_workers_keep_to_it(tmp_path: Path) -> None:
                 )
                 _, _, body = render.Encoder()(report, {"serviceId": "shop"})
                 assert_valid(json.loads(body, parse_constant=pytest.fail))
+
+
+def test_what_is_kept_of_an_answer_is_not_told_of_another(tmp_path: Path) -> None:
+    """An encoder that has told something else tells the same as a new one."""
+    with workers(tmp_path, 2) as two:
+        markers = two[0].watch.look().markers
+    step = StepReport("load", "server", "waiting")
+    told = Report("ready", Status.PASS, Status.PASS, "", "open", "local", 2, workers=markers)
+    others = [
+        replace(told, gate="running"),
+        replace(told, state="elsewhere"),
+        replace(told, expected=3),
+        replace(told, workers=markers[:1]),
+        replace(told, movements={markers[0].pid: (1, None)}),
+        replace(told, movements={markers[0].pid: (1, 40.0)}),
+        replace(told, steps=(step,)),
+        replace(told, setups={markers[0].pid: (step,)}),
+        replace(told, excluded=frozenset({"database"})),
+    ]
+    encode, texts = render.Encoder(), set()
+    for report in [*others, told, *others]:
+        answer = encode(report, {"serviceId": "shop"})
+        assert answer == render.Encoder()(report, {"serviceId": "shop"})
+        assert_valid(json.loads(answer[2]))
+        texts.add(answer[2])
+    assert len(texts) == len(others) + 1
 
 
 @pytest.mark.parametrize(

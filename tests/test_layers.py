@@ -19,7 +19,7 @@ ROOT = Path(flask_health.__file__).resolve().parent
 ORDER = "model workers fleet web alerts companions inside wired wiring extension cli".split()
 """Lowest first: a room may import rooms before its own."""
 
-BASE = {"exceptions", "config", "signals"}
+BASE = {"exceptions", "config", "formats", "signals"}
 """Below all rooms: what they may all import, and what imports none of them."""
 
 ON_TOP = {"checks", "gunicorn", "prometheus", "testing", "__main__"}

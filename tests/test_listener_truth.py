@@ -14,7 +14,7 @@ from support.waiting import eventually
 
 from flask_health import Status
 from flask_health.model.movement import Movement
-from flask_health.model.server import Marker, WorkerState
+from flask_health.model.server import Census, Marker, WorkerState
 from flask_health.workers import movement
 from flask_health.workers.gate import Gate, GateOptions
 from flask_health.workers.gunicorn import _beat_of
@@ -145,6 +145,26 @@ def test_movements_are_read_from_records(teller: Teller, marker: Marker) -> None
     assert movement.of_words(record.words) == Movement(3, 7.0)
     record.keep(directory, 1, True, beat=8.5)
     assert movement.of_worker(directory, marker) == Movement(3, 8.5)
+
+
+def test_movements_of_a_server_are_read_once_a_second(
+    teller: Teller, marker: Marker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many ask; but anew as soon as the workers are others."""
+    assert teller.leader.presence
+    directory = teller.leader.presence.directory
+    record = Record()
+    record.words[REQUESTS] = 1
+    record.keep(directory, 1, True)
+    census = Census((marker,))
+    assert movement.of_server(directory, census, None) == {marker.pid: (1, None)}
+    record.words[REQUESTS] = 2
+    assert movement.of_server(directory, census, None) == {marker.pid: (1, None)}
+    monkeypatch.setattr(movement, "REMEMBERED", 0.0)
+    census = Census((marker,))
+    assert movement.of_server(directory, census, None) == {marker.pid: (2, None)}
+    record.words[REQUESTS] = 3
+    assert movement.of_server(directory, census, None) == {marker.pid: (3, None)}
 
 
 def test_without_a_beat_nobody_knows(teller: Teller, marker: Marker) -> None:

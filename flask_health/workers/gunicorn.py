@@ -104,6 +104,7 @@ def _reloaded_at(worker: t.Any, arbiter: t.Any, frame: types.FrameType | None) -
     if not any(
         caller.f_code.co_name == "reload" and caller.f_locals.get("self") is arbiter
         for caller in frames(frame)
+        if caller.f_globals.get("__name__") == "gunicorn.arbiter"
     ):
         return 0
     siblings: list[int] = [w.age for w in arbiter.WORKERS.values() if w.cfg is worker.cfg]
@@ -147,8 +148,9 @@ def hook(worker: t.Any) -> None:
         leave()
         after(server, worker)
 
-    cfg.set("post_worker_init", post_worker_init)
-    cfg.set("worker_exit", worker_exit)
+    # Not by `cfg.set`, which looks at their signatures: that takes 40 KiB of every worker.
+    cfg.settings["post_worker_init"].value = post_worker_init
+    cfg.settings["worker_exit"].value = worker_exit
 
 
 def serve(worker: t.Any) -> None:

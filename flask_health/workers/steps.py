@@ -39,12 +39,12 @@ class Step(Value):
         retries: int | None = None,
         native_thread: bool = False,
     ) -> None:
-        self.name = name
-        self.function = function
+        self.name: str = name
+        self.function: cabc.Callable[[], object] = function
         self.scope: Scope = scope
-        self.timeout = timeout
-        self.retries = retries
-        self.native_thread = native_thread
+        self.timeout: float | None = timeout
+        self.retries: int | None = retries
+        self.native_thread: bool = native_thread
 
 
 class Progress:
