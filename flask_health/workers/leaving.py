@@ -5,8 +5,10 @@ source of this module and runs it then.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
+import sys
 import time
 import typing as t
 
@@ -100,6 +102,10 @@ class Leaving:
         cfg, worker = self._worker.cfg, self._worker
         if hasattr(worker, "tpool"):  # Which ends idle connections with itself.
             self._soonest = max(self._soonest, min(LINGER, cfg.keepalive))
+        if hasattr(worker, "timeout_ctx") and "gevent" in sys.modules:
+            # To gevent a number that is false is no time: it would cut off who was just answered.
+            timeout = sys.modules["gevent"].Timeout
+            worker.timeout_ctx = functools.partial(timeout, int(cfg.keepalive), False)
         cfg.settings["keepalive"].value = _Last(cfg.keepalive)
         server = getattr(worker, "server", None)
         if server and hasattr(server, "conn_params"):  # Tornado's
