@@ -183,7 +183,7 @@ def test_a_result_travels_between_clocks(
     history = History(Status.FAIL, last, 1, 2, 5000.0 - since, began, succeeded)
     ended = 1_790_000_000_000
     here = 700.0 + offset
-    found = decode(encode(history), ended, ended + 1000 * elapsed, here)
+    found = decode(encode(history, last.ended), ended, ended + 1000 * elapsed, here)
     assert found is not None
     assert here - found.last.ended == pytest.approx(elapsed, abs=0.01)
     assert found.last.time == ended / 1000
@@ -199,7 +199,7 @@ def test_what_began_with_the_last_run_began_when_the_store_says() -> None:
     """By the clock of this server it was another time."""
     last = Outcome(Status.PASS, "", 5000.0, 700.0, 0.25)
     history = History(Status.PASS, last, 0, 0, 5000.0, None, 5000.0)
-    found = decode(encode(history), 1_790_000_000_000, 1_790_000_000_000, 700.0)
+    found = decode(encode(history, last.ended), 1_790_000_000_000, 1_790_000_000_000, 700.0)
     assert found is not None
     assert found.last.time == found.since == found.succeeded == 1_790_000_000.0
 

@@ -90,8 +90,9 @@ class Sharing(Abroad):
         with self._lock:
             self._offered = dict(self._gives)
             gives = [
-                [name, base, encode(history), _age(history, now), _ms(max(0.0, due_in))]
+                [name, base, encode(history, now - age), _ms(age), _ms(max(0.0, due_in))]
                 for name, (base, history, due_in) in self._gives.items()
+                for age in [self._age(history, now)]
             ]
             wants = [
                 [check.name, self._bases.get(check.name, ""), _ms(_lease(check)) if able else 0]
@@ -99,6 +100,11 @@ class Sharing(Abroad):
                 if now >= self._ordered.get(check.name, 0.0)
             ]
         return json.dumps({"gives": gives, "wants": wants}, separators=(",", ":"))
+
+    def _age(self, history: History, now: float) -> float:
+        # What waits for the next beat is new: else short intervals would seem to be missed.
+        age = now - history.last.ended
+        return age if age > self._notice else 0.0
 
     def told(
         self,
@@ -133,9 +139,11 @@ class Sharing(Abroad):
                 self._ordered.clear()
 
 
-def encode(history: History) -> str:
+def encode(history: History, ended: float) -> str:
     """A history as text. It holds spans, and times that the store has told: the end of the last run
     is its to say, and 0 stands for that.
+
+    :param ended: that end on the monotonic clock of this machine.
     """
     last = history.last
     return json.dumps(
@@ -146,7 +154,7 @@ def encode(history: History) -> str:
             "counts": [history.streak, history.failures],
             "since": 0 if history.since == last.time else history.since,
             "succeeded": 0 if history.succeeded == last.time else history.succeeded,
-            "down": None if history.down_since is None else last.ended - history.down_since,
+            "down": None if history.down_since is None else ended - history.down_since,
         },
         separators=(",", ":"),
     )
@@ -182,10 +190,6 @@ def decode(text: str, ended: int, at: float, now: float) -> History | None:
 
 def _lease(check: Check) -> float:
     return check.timeout + LEASE_MARGIN
-
-
-def _age(history: History, now: float) -> int:
-    return _ms(max(0.0, now - history.last.ended))
 
 
 def _ms(seconds: float) -> int:
