@@ -36,8 +36,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[Redis]:
 
 @pytest.fixture
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers that are silent are forgotten after two seconds and a half."""
-    monkeypatch.setattr(model, "STALE_AFTER", 2.5)
+    """Servers that are silent are forgotten after two seconds."""
+    monkeypatch.setattr(model, "STALE_AFTER", 2.0)
     monkeypatch.setattr(members, "PERIOD", 0.5)
     monkeypatch.setattr(model, "WARM_UP", 1.0)
 
@@ -443,7 +443,9 @@ def test_a_store_that_is_lost_keeps_no_panic_for_ever(
 
 
 def test_a_beat_is_one_command_and_small(server: Redis) -> None:
-    """At rest: less than one command and less than 2 KiB for each server and second."""
+    """At rest, with a check of two seconds, which has it beat every 0.8 to 1 s: no more commands
+    than that, and less than 2 KiB for each server and second.
+    """
     told = Told()
 
     def register(health: HealthCheck) -> None:
@@ -460,7 +462,7 @@ def test_a_beat_is_one_command_and_small(server: Redis) -> None:
             time.sleep(10.0)
             after, seconds = used(asked), time.monotonic() - began
         calls, size = (later - earlier for earlier, later in zip(before, after, strict=True))
-        assert 0.3 < calls / seconds / 5 <= 1.0
+        assert 0.3 < calls / seconds / 5 <= 1.25
         assert size / seconds / 5 < 2048
 
 

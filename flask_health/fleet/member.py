@@ -38,9 +38,9 @@ if t.TYPE_CHECKING:
 
 log: logging.Logger = logging.getLogger("flask_health")
 
-PERIOD, SHORTEST = 2.5, 1.25
-"""Seconds between two beats, less up to a fifth at random; with fleet checks a quarter of the
-shortest interval, if that is less, and never less than a second.
+PERIOD = 2.5
+"""Seconds between two beats, less up to a fifth at random; with fleet checks at most a quarter of
+the shortest interval, but a second before that fifth is taken off, or more.
 """
 
 AT_REST = 1.0
@@ -95,7 +95,7 @@ class Member:
         self._beating = threading.Lock()
         self._random = random.Random()
         intervals = [check.interval for check in checks if check.scope == "fleet"]
-        self._period = max(SHORTEST, min(PERIOD, min(intervals, default=PERIOD * 4) / 4))
+        self._period = max(1.0, min(PERIOD, min(intervals, default=PERIOD * 4) / 4))
         notice = self._period + self.store.patience
         self.sharing: Sharing = Sharing(checks, notice, self._wake)
         self.steps: FleetSteps = FleetSteps(
