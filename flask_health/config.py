@@ -9,8 +9,6 @@ import os
 import types
 import typing as t
 
-from .exceptions import ConfigError
-
 log: logging.Logger = logging.getLogger("flask_health")
 
 PROBES = ("health", "live", "ready", "startup")
@@ -221,6 +219,8 @@ def read(config: cabc.Mapping[str, object], environ: cabc.Mapping[str, str]) -> 
             "nothing would answer probes while workers start."
         )
     if wrong:
+        from .exceptions import ConfigError  # Here: in few apps anything is wrong.
+
         raise ConfigError("\n".join(wrong))
     _warn_of_near_misses(config)
     return Config(**values)

@@ -11,7 +11,6 @@ import weakref
 import flask
 
 from .config import Config
-from .exceptions import ConfigError
 from .workers.gate import Gate, GateOptions
 from .workers.server import locate, next_ordinal
 from .workers.verdict import Verdict
@@ -208,6 +207,8 @@ class Wired:
             from .workers import setup  # noqa: F401  # Here: the workers of a preloading master have it.
 
         if registered.scope == "fleet" and self.config.fleet_url and not self.release():
+            from .exceptions import ConfigError  # Here: in few apps anything is wrong.
+
             raise ConfigError(
                 f"'HEALTH_VERSION' must be set: setup step '{registered.name}' with "
                 "scope='fleet' runs once for each release."

@@ -14,7 +14,6 @@ import click
 import flask
 
 from .config import Config
-from .exceptions import ConfigError
 from .web import paths
 from .web.blueprint import make_blueprint
 from .web.probe import Probes
@@ -119,4 +118,6 @@ def _check_fleet(config: Config) -> None:
 
         wrong = check_url(config.fleet_url)
         if wrong:
+            from .exceptions import ConfigError  # Here: in few apps anything is wrong.
+
             raise ConfigError(f"'HEALTH_FLEET_URL' {wrong}.")

@@ -7,11 +7,11 @@ import functools
 import typing as t
 
 from ..config import PROBES, Config
-from ..exceptions import ConfigError
 
 if t.TYPE_CHECKING:
     import flask
 
+    from ..exceptions import ConfigError
     from ..model.check import Check
 
 
@@ -27,17 +27,17 @@ def of(config: Config, checks: cabc.Iterable[Check]) -> dict[str, str]:
     for alias, probe in config.aliases.items():
         path = alias.rstrip("/")
         if ours.setdefault(path, probe) != probe:
-            raise ConfigError(
-                f"'HEALTH_ALIASES' must be paths of their own, not {alias!r}: the probe "
-                f"'{ours[path]}' answers there."
-            )
+            raise _taken(alias, f"the probe '{ours[path]}' answers there")
     for check in checks:
         for path in of_check(prefix, check).keys() & ours.keys():
-            raise ConfigError(
-                f"'HEALTH_ALIASES' must be paths of their own, not {path!r}: the check "
-                f"'{check.name}' is told there."
-            )
+            raise _taken(path, f"the check '{check.name}' is told there")
     return ours
+
+
+def _taken(path: str, why: str) -> ConfigError:
+    from ..exceptions import ConfigError  # Here: in few apps anything is wrong.
+
+    return ConfigError(f"'HEALTH_ALIASES' must be paths of their own, not {path!r}: {why}.")
 
 
 def of_check(prefix: str, check: Check) -> dict[str, str]:
