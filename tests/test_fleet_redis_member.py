@@ -36,8 +36,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[Redis]:
 
 @pytest.fixture
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers that are silent are forgotten after two seconds."""
-    monkeypatch.setattr(model, "STALE_AFTER", 2.0)
+    """Servers that are silent are forgotten after two seconds and a half."""
+    monkeypatch.setattr(model, "STALE_AFTER", 2.5)
     monkeypatch.setattr(members, "PERIOD", 0.5)
     monkeypatch.setattr(model, "WARM_UP", 1.0)
 
@@ -359,7 +359,8 @@ def test_a_check_that_fails_on_too_many_is_only_warned_of(
             lambda: fleet.servers[0].report().results[0].output,
             lambda output: "panic: it fails on 4 of 5 servers" in output,
         )
-        assert fleet.servers[4].fleet.panics == {"database": "fails on 4 of 5 servers"}
+        panics = {"database": "fails on 4 of 5 servers"}
+        eventually(lambda: fleet.servers[4].fleet.panics, panics.__eq__)
         for told in tolds[1:4]:
             told.says = None
         eventually(lambda: [s.answers() for s in fleet.servers], lambda c: c == [503] + [200] * 4)
@@ -443,8 +444,8 @@ def test_a_store_that_is_lost_keeps_no_panic_for_ever(
 
 
 def test_a_beat_is_one_command_and_small(server: Redis) -> None:
-    """At rest, with a check of two seconds, which has it beat every 0.8 to 1 s: no more commands
-    than that, and less than 2 KiB for each server and second.
+    """At rest, also with a check that is due every two seconds: at most one command and less than
+    2 KiB for each server and second.
     """
     told = Told()
 
@@ -462,7 +463,7 @@ def test_a_beat_is_one_command_and_small(server: Redis) -> None:
             time.sleep(10.0)
             after, seconds = used(asked), time.monotonic() - began
         calls, size = (later - earlier for earlier, later in zip(before, after, strict=True))
-        assert 0.3 < calls / seconds / 5 <= 1.25
+        assert 0.3 < calls / seconds / 5 <= 1.0
         assert size / seconds / 5 < 2048
 
 

@@ -40,7 +40,7 @@ log: logging.Logger = logging.getLogger("flask_health")
 
 PERIOD = 2.5
 """Seconds between two beats, less up to a fifth at random; with fleet checks at most a quarter of
-the shortest interval, but a second before that fifth is taken off, or more.
+the shortest interval, but never less than a second.
 """
 
 AT_REST = 1.0
@@ -201,7 +201,7 @@ class Member:
         summary = summarize(report, self.options.release, self._traffic())
         try:
             self._beat(summary, now)
-            self._due = now + self._period * self._random.uniform(0.8, 1.0)
+            self._due = now + max(AT_REST, self._period * self._random.uniform(0.8, 1.0))
         except StoreError as error:
             self.sharing.lost(time.monotonic())
             self._due = now + self.store.pause()
