@@ -60,14 +60,15 @@ class Store:
 
         :raises StoreError: with the reason.
         """
-        return self._ask(lambda client: _evaluate(client, script, keys, args))
+        return self._ask(lambda client: _evaluate(client, script, _encoded(keys), _encoded(args)))
 
     def command(self, *words: str | int) -> t.Any:
         """What a command returns.
 
         :raises StoreError: with the reason.
         """
-        return self._ask(lambda client: client.execute_command(*words))
+        name, *rest = words
+        return self._ask(lambda client: client.execute_command(name, *_encoded(rest)))
 
     def rows(self, keys: cabc.Sequence[str]) -> list[dict[str, str]]:
         """Several hashes at once; one that is not there is empty.
@@ -77,7 +78,7 @@ class Store:
 
         def read(client: t.Any) -> list[dict[str, str]]:
             pipeline = client.pipeline(transaction=False)
-            for key in keys:
+            for key in _encoded(keys):
                 pipeline.hgetall(key)
             return list(pipeline.execute())
 
@@ -182,11 +183,16 @@ def explain(error: Exception) -> str:
     return words
 
 
+def _encoded(words: cabc.Iterable[str | int | float]) -> list[t.Any]:
+    # Here, as hiredis has no say in it: a reason may name a file that is no UTF-8.
+    return [w.encode(errors="backslashreplace") if isinstance(w, str) else w for w in words]
+
+
 def _evaluate(
     client: t.Any,
     script: Script,
-    keys: cabc.Sequence[str],
-    args: cabc.Sequence[str | int | float],
+    keys: cabc.Sequence[t.Any],
+    args: cabc.Sequence[t.Any],
 ) -> t.Any:
     import redis.exceptions as wrong
 
@@ -216,7 +222,7 @@ def _limits(patience: float, attempts: int = 0) -> dict[str, t.Any]:
 
     return {
         "decode_responses": True,
-        "encoding_errors": "backslashreplace",  # A reason may name a file that is no UTF-8.
+        "encoding_errors": "backslashreplace",  # What others have written may be anything.
         "retry": Retry(NoBackoff(), attempts),  # When to try again is decided here.
         "socket_connect_timeout": patience,
         "socket_timeout": patience,
