@@ -42,7 +42,9 @@ def ready(notify: Notify) -> None:
 def test_ready_is_said_when_the_gate_opens(
     serve: Serve, notify: Notify, tmp_path: Path, kind: str
 ) -> None:
-    """Not before; until then how far it is. One worker speaks, and repeats nothing."""
+    """Not before; until then how far it is. One worker speaks, and repeats nothing; only in the
+    first moment another one may, which knows of no elder yet.
+    """
     if kind == "gevent":
         pytest.importorskip("gevent")
     server = start(serve, notify, "-k", kind, stage=Stage(tmp_path / "stage", "wait"))
@@ -60,7 +62,7 @@ def test_ready_is_said_when_the_gate_opens(
     server.answers(200)
     ready(notify)
     assert [m.text for m in notify.told("READY=1")] == ["READY=1\nSTATUS=Ready"]
-    assert {m.pid for m in notify.messages} == {first}
+    assert {m.pid for m in notify.messages if "0 of 3" not in m.text} == {first}
     assert not notify.told("WATCHDOG=1")
 
 
