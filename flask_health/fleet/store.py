@@ -25,11 +25,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 half, so that a thousand servers do not come back at once.
 """
 
-
-RIGHT = (
+URL_FORM = (
     "must be like redis://user:password@host:6379/0: in a password '/' is written as %2F, '?' as "
     "%3F, '#' as %23"
 )
+"""What is right, said instead of a URL that could show a part of its password."""
 
 
 class StoreError(Exception):
@@ -150,8 +150,8 @@ def check_url(url: str) -> str:
     try:
         redis.Redis.from_url(url).close()
     except Exception as error:
-        return RIGHT if _is_torn(url) else mask(str(error))
-    return RIGHT if _is_torn(url) else ""
+        return URL_FORM if _is_torn(url) else mask(str(error))
+    return URL_FORM if _is_torn(url) else ""
 
 
 def _is_torn(url: str) -> bool:
